@@ -1,0 +1,49 @@
+# Everything a contributor or CI runs. Needs Python >= 3.11 with venv, and make; the rest is
+# installed, pinned and hashed, into .venv by the first target that needs it.
+
+PYTHON ?= python3
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+# The stamp is written last, so an interrupted install is done again.
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench format wheel clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
+
+$(READY): requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "smppgate needs Python 3.11 or newer: make PYTHON=python3.11")'
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(READY) ## a carrier, the daemon and an application on this machine, with real traffic
+	@$(BIN)/smppgate demo $(ARGS)
+
+test: $(READY) ## all tests, under five minutes; one of them: make test ARGS='-k receipt'
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(READY) ## format, lint, types, imports
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY) ## the gateway against the bare relay
+	@$(BIN)/python -m bench $(ARGS)
+
+format: $(READY) ## rewrite the code as the checks want it
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+wheel: $(READY) ## dist/smppgate-*.whl
+	$(BIN)/python -m build --no-isolation --wheel
+
+clean: ## remove all that make and the tools have made
+	rm -rf $(VENV) dist build *.egg-info .coverage htmlcov .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""The process: what is built, how it is joined, how it ends."""

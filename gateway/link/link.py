@@ -1,0 +1,318 @@
+"""Link: a socket and the session on it, with one reader, one writer and one timer.
+
+Reads. One `recv` a wake-up, all its PDUs in one hand-over. Before the next read the link waits
+while any of these holds, and its session's deadlines stand still meanwhile: the open turn is full
+(`gate`), the peer does not take what we write (PENDING_MAX), or it has more requests unanswered
+than its window allows (`owed_max`). So a peer that does not read is not read, and nothing is
+buffered without bound.
+
+Writes never wait. What the socket does not take at once is `_pending`, which the writer task sends
+on. submit_sm are different: those of which no octet was taken are handed back (`submit`), so that
+what is stamped as sent was sent.
+
+It does not know what a PDU means: that is its owner's. It ends when the peer is gone or at fault,
+when a deadline has passed, or when told; `run` then returns why. Ordinary ends never raise.
+"""
+
+import itertools
+import socket
+from typing import Final, Protocol
+
+import trio
+
+from gateway.link.gate import Gate
+from gateway.model.records import Message
+from gateway.relay.turn import Owed
+from gateway.smpp import consts
+from gateway.smpp.codec import with_registered_delivery
+from gateway.smpp.events import Answer, Deliver, Event, LinkFault, Submit, UnbindAnswer, Unbound
+from gateway.smpp.session import Session
+
+RECEIVE_BYTES: Final = 256 * 1024
+"""One read: about 1,500 submit_sm, 5 ms of work, then others have their turn."""
+
+PENDING_MAX: Final = 1024 * 1024
+"""Octets that wait for a peer that does not read, before we stop reading it."""
+
+FLUSH_S: Final = 2.0
+"""How long the end of a link waits for its last octets to be taken."""
+
+_ids = itertools.count(1)
+
+
+class Owner(Protocol):
+    """Who knows what the events of a link mean. None of these waits."""
+
+    def on_messages(self, link: "Link", messages: list[Submit | Deliver]) -> list[bytes]:
+        """Requests that carry messages; gives the refusals, encoded, that leave at once."""
+
+    def on_answers(self, link: "Link", answers: list[Answer]) -> None:
+        """Responses to requests of ours."""
+
+    def on_event(self, link: "Link", event: Event) -> None:
+        """Anything about the session itself."""
+
+
+class Link:
+    """One link, from its socket to its end. `id` is never used again."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        session: Session,
+        owner: Owner,
+        gate: Gate,
+        *,
+        owed_max: int,
+        shortest_s: float,
+    ) -> None:
+        self.id = next(_ids)
+        self.session = session
+        self.peer = _name(sock)
+        self.ended: str | None = None
+        self.ask_receipts = True
+        self._sock = sock
+        self._owner = owner
+        self._gate = gate
+        self._owed = 0
+        self.owed_max = owed_max
+        self._shortest_s = shortest_s
+        self._unbound: int | None = None
+        self._pending = bytearray()
+        self._has_pending = trio.Event()
+        self._relieved = trio.Event()
+        self._scope = trio.CancelScope()
+
+    async def run(self) -> str:
+        """Serves the link until it ends; returns why. The socket is closed then."""
+        try:
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._write)
+                    nursery.start_soon(self._watch_deadline)
+                    await self._read()
+            await self._flush()
+        finally:
+            trio.lowlevel.notify_closing(self._sock)
+            self._sock.close()
+        return self.ended or "closed by us"
+
+    def end(self, why: str) -> None:
+        """Ends the link; what is pending still goes out if the peer takes it soon."""
+        if self.ended is None:
+            self.ended = why
+            self._scope.cancel()
+
+    def send(self, data: bytes) -> None:
+        """Writes what is owed to nothing on disk."""
+        self._write_or_keep(data)
+
+    # What a turn releases (`relay.turn.LinkOut`)
+
+    def answer(self, pdus: list[bytes]) -> None:
+        """Responses to requests of the peer."""
+        self._write_or_keep(b"".join(pdus))
+        self._owed -= len(pdus)
+        if self._unbound is not None and self._owed <= 0:
+            self._answer_unbind()
+        if self._owed <= self.owed_max:
+            self._relieved.set()
+
+    def submit(self, messages: list[Message]) -> list[Message]:
+        """Writes submit_sm; gives back those of which no octet left."""
+        if self._pending or self.ended is not None:
+            return messages
+        taken, left = messages, []
+        room = self.session.room
+        if room < len(messages):
+            taken, left = messages[:room], messages[room:]
+        if not taken:
+            return left
+        pdus = self.session.requests(
+            consts.SUBMIT_SM, [(self._body(m), m) for m in taken], trio.current_time()
+        )
+        data = b"".join(pdus)
+        sent = self._send_now(data)
+        if sent == len(data):
+            return left
+        whole = at = 0
+        while at < sent:
+            at += len(pdus[whole])
+            whole += 1
+        self._keep(data[sent:at])
+        self.session.withdraw(len(pdus) - whole)
+        return taken[whole:] + left
+
+    def deliver(self, owed: list[Owed]) -> list[Owed]:
+        """Writes deliver_sm; gives back those for which the session has no room."""
+        room = self.session.room if self.ended is None else 0
+        taken, left = owed[:room], owed[room:]
+        if taken:
+            items = [(entry.body, entry) for entry in taken]
+            pdus = self.session.requests(consts.DELIVER_SM, items, trio.current_time())
+            self._write_or_keep(b"".join(pdus))
+        return left
+
+    # The three tasks
+
+    async def _read(self) -> None:
+        sock, session = self._sock, self.session
+        while True:
+            await trio.lowlevel.wait_readable(sock)
+            try:
+                data = sock.recv(RECEIVE_BYTES)
+            except (BlockingIOError, InterruptedError):
+                continue
+            except OSError as error:
+                self.end(f"lost: {error.strerror or error}")
+                return
+            if not data:
+                self.end("closed by the peer")
+                return
+            events = session.receive_data(data, trio.current_time())
+            if events:
+                self._hand_over(events)
+            self._send_own()
+            if self._must_wait():
+                await self._wait_until_relieved()
+
+    async def _write(self) -> None:
+        while True:
+            await self._has_pending.wait()
+            await trio.lowlevel.wait_writable(self._sock)
+            sent = self._send_now(bytes(self._pending))
+            del self._pending[:sent]
+            if not self._pending:
+                self._has_pending = trio.Event()
+            if len(self._pending) <= PENDING_MAX:
+                self._relieved.set()
+
+    async def _watch_deadline(self) -> None:
+        """Looks at the one deadline of the session when it is due.
+
+        A request may bring it forward while we sleep, but by no less than the shortest time-out.
+        """
+        session = self.session
+        while True:
+            soon = trio.current_time() + self._shortest_s / 2
+            await trio.sleep_until(min(session.next_deadline(), soon))
+            for event in session.on_deadline(trio.current_time()):
+                self._on_event(event)
+            self._send_own()
+
+    def _hand_over(self, events: list[Event]) -> None:
+        """Sorts what one read brought; messages first, the session's own matters last."""
+        messages: list[Submit | Deliver] = []
+        answers: list[Answer] = []
+        others: list[Event] = []
+        for event in events:
+            if isinstance(event, (Submit, Deliver)):
+                messages.append(event)
+            elif isinstance(event, Answer):
+                answers.append(event)
+            else:
+                others.append(event)
+        if messages:
+            self._owed += len(messages)
+            refusals = self._owner.on_messages(self, messages)
+            if refusals:
+                self.answer(refusals)
+        if answers:
+            self._owner.on_answers(self, answers)
+        for event in others:
+            self._on_event(event)
+
+    def _on_event(self, event: Event) -> None:
+        if isinstance(event, LinkFault):
+            self._send_own()
+            self.end(event.why)
+        elif isinstance(event, Unbound):
+            self._unbound = event.sequence_number
+            if self._owed <= 0:
+                self._answer_unbind()
+        elif isinstance(event, UnbindAnswer):
+            self.end("unbound")
+        else:
+            self._owner.on_event(self, event)
+
+    def _answer_unbind(self) -> None:
+        """Everything that was owed before the unbind is answered."""
+        sequence_number = self._unbound
+        assert sequence_number is not None
+        self._unbound = None
+        self._write_or_keep(self.session.respond(consts.UNBIND_RESP, 0, sequence_number))
+        self.end("unbound by the peer")
+
+    def _must_wait(self) -> bool:
+        return (
+            not self._gate.is_open or len(self._pending) > PENDING_MAX or self._owed > self.owed_max
+        )
+
+    async def _wait_until_relieved(self) -> None:
+        self.session.pause(trio.current_time())
+        while self._must_wait():
+            await self._gate.wait_open()
+            if len(self._pending) > PENDING_MAX or self._owed > self.owed_max:
+                self._relieved = trio.Event()
+                await self._relieved.wait()
+        self.session.resume(trio.current_time())
+
+    def _body(self, message: Message) -> bytes:
+        """The body, asking the carrier for a receipt unless it is only asked for by the client."""
+        if self.ask_receipts:
+            return message.body
+        return with_registered_delivery(message.body, message.sm_at, message.registered_delivery)
+
+    def _send_own(self) -> None:
+        own = self.session.data_to_send()
+        if own:
+            self._write_or_keep(own)
+
+    def _write_or_keep(self, data: bytes) -> None:
+        if self._pending:
+            self._keep(data)
+            return
+        sent = self._send_now(data)
+        if sent < len(data):
+            self._keep(data[sent:])
+
+    def _keep(self, data: bytes) -> None:
+        if data:
+            self._pending += data
+            self._has_pending.set()
+
+    def _send_now(self, data: bytes) -> int:
+        """As many octets as the socket takes now."""
+        sent = 0
+        try:
+            while sent < len(data):
+                sent += self._sock.send(data[sent:] if sent else data)
+        except (BlockingIOError, InterruptedError):
+            pass
+        except OSError as error:
+            self.end(f"lost: {error.strerror or error}")
+        return sent
+
+    async def _flush(self) -> None:
+        """Gives the peer a moment to take the last octets (an unbind_resp, a refused bind)."""
+        with trio.move_on_after(FLUSH_S, shield=True):
+            while self._pending:
+                await trio.lowlevel.wait_writable(self._sock)
+                sent = self._send_now(bytes(self._pending))
+                if not sent:
+                    return
+                del self._pending[:sent]
+
+
+def prepare(sock: socket.socket) -> None:
+    """Our settings for a socket: never blocks, never delays a small write."""
+    sock.setblocking(False)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _name(sock: socket.socket) -> str:
+    try:
+        host, port = sock.getpeername()[:2]
+    except OSError:
+        return "gone"
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,234 @@
+"""Lanes: the queues of messages, on disk, with a bounded head in memory.
+
+A lane holds what waits for one (route, campaign); inside it stands one level a priority. On disk a
+level is the rows of `queue` under its prefix, in id order; in memory it is `head`, the first of
+them, already decoded.
+
+Theory. `rows` is exact: it counts the rows on disk, uncommitted turns included. `loaded_to` is the
+greatest id that was ever in memory, so every row up to it is in `head` (or was taken), and every
+row behind it is on disk only. Hence:
+
+    a new message    goes to the tail: into memory only if nothing is on disk only
+    one put back     at or before `loaded_to` goes into `head` at its old place; behind it, it is
+                     found by the next refill like any other
+    refill           scans from behind `loaded_to` until `rows == len(head)`. An empty scan proves
+                     nothing; the count does
+
+All levels together hold at most `WorkingSet.size` messages; when it is full, a level that must be
+served gets its room from the tails of others, which only move `loaded_to` back.
+"""
+
+from collections import deque
+from enum import IntEnum
+from typing import Final
+
+from gateway.model import ids, tables
+from gateway.model.records import Message, decode_message
+from gateway.model.view import View
+from gateway.relay.turn import Turn
+from gateway.smpp import tlv
+from gateway.throttle.limit import Limit
+
+PRIORITIES: Final = 4
+"""priority_flag is 0 to 3 (SMPP 3.4 section 5.2.14); a higher one is sent first."""
+
+REFILL: Final = 256
+"""Messages that one refill brings into memory: about a millisecond of reading."""
+
+SPARED: Final = 16
+"""Messages that a level keeps in memory when another takes its room."""
+
+RESEND_TLV: Final = 0x3A05
+"""Our TLV: how often this message was sent before without an answer."""
+
+
+class LaneState(IntEnum):
+    """Where a lane is. `schedule` is the only one that moves it."""
+
+    IDLE = 0
+    """Nothing to send."""
+    READY = 1
+    """In its route's `ready`: to be served when a carrier has room."""
+    TIMED = 2
+    """In the timer heap: a limit opens at a known time."""
+    STAMP = 3
+    """A limit is full of segments that are not written yet: looked at after the next release."""
+
+
+class WorkingSet:
+    """How many messages all levels together may hold in memory, and who holds them."""
+
+    __slots__ = ("dirty", "held", "levels", "size")
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.held = 0
+        self.levels: set[Level] = set()
+        self.dirty: set[Level] = set()
+        """Levels whose count must be written with the open turn."""
+
+    def make_room(self, wanted: int, keep: "Level") -> None:
+        """Takes `wanted` places from the tails of other levels, the longest first."""
+        lacking = self.held + wanted - self.size
+        if lacking <= 0:
+            return
+        for level in sorted(self.levels, key=lambda level: -len(level.head)):
+            if level is keep:
+                continue
+            lacking -= level.shed(lacking)
+            if lacking <= 0:
+                return
+
+
+class Level:
+    """The messages of one priority of one lane."""
+
+    __slots__ = ("head", "loaded_to", "prefix", "rows", "working")
+
+    def __init__(self, prefix: bytes, working: WorkingSet, rows: int = 0) -> None:
+        self.prefix = prefix
+        self.working = working
+        self.rows = rows
+        self.head: deque[Message] = deque()
+        self.loaded_to = -1
+
+    def append(self, message: Message, turn: Turn) -> None:
+        """A new message, at the tail."""
+        self._write(message, turn)
+        if self.rows == len(self.head) and self.working.held < self.working.size:
+            self._hold(message)
+            self.head.append(message)
+            self.loaded_to = message.id
+        self.rows += 1
+
+    def pass_through(self, message: Message) -> None:
+        """A message that was sent without ever being queued; nothing was waiting before it."""
+        self.loaded_to = message.id
+
+    def put_back(self, message: Message, turn: Turn) -> None:
+        """A message returns to its old place."""
+        self._write(message, turn)
+        if message.id <= self.loaded_to or self.rows == len(self.head):
+            self._hold(message)
+            self._insert(message)
+            self.loaded_to = max(self.loaded_to, message.id)
+        self.rows += 1
+
+    def take(self, turn: Turn) -> Message:
+        """Takes the first message out, in memory and on disk."""
+        message = self.head.popleft()
+        self.working.held -= 1
+        self.rows -= 1
+        self.working.dirty.add(self)
+        turn.writes[tables.QUEUE][self.prefix + ids.to_key(message.id)] = None
+        return message
+
+    def drop(self, message_id: int, turn: Turn) -> None:
+        """Takes one message out of the middle: it ended where it stood."""
+        if message_id <= self.loaded_to:
+            for place, message in enumerate(self.head):
+                if message.id == message_id:
+                    del self.head[place]
+                    self.working.held -= 1
+                    break
+        self.rows -= 1
+        self.working.dirty.add(self)
+        turn.writes[tables.QUEUE][self.prefix + ids.to_key(message_id)] = None
+
+    def refill(self, view: View) -> list[bytes]:
+        """Brings the next messages into memory; gives the keys of rows without a message."""
+        wanted = min(self.rows - len(self.head), REFILL)
+        if wanted <= 0:
+            return []
+        self.working.make_room(wanted, keep=self)
+        after = self.prefix + ids.to_key(self.loaded_to) if self.loaded_to >= 0 else self.prefix
+        rows = view.scan(tables.QUEUE, self.prefix, after, wanted)
+        keys = [key[-ids.KEY_LENGTH :] for key, _ in rows]
+        damaged: list[bytes] = []
+        for (key, value), row in zip(rows, view.get_many(tables.MESSAGE, keys), strict=True):
+            self.loaded_to = ids.from_key(key[-ids.KEY_LENGTH :])
+            if row is None:
+                damaged.append(key)
+                continue
+            message = decode_message(row)
+            mark_resends(message, value[0])
+            self._hold(message)
+            self.head.append(message)
+        return damaged
+
+    def shed(self, count: int) -> int:
+        """Leaves up to `count` messages of the tail to the disk alone; how many it did."""
+        shed = max(min(count, len(self.head) - SPARED), 0)
+        for _ in range(shed):
+            self.head.pop()
+        if shed:
+            self.loaded_to = self.head[-1].id
+            self.working.held -= shed
+        return shed
+
+    def rewind(self) -> None:
+        """Forgets what is in memory: the next refill starts at the first row."""
+        self.working.held -= len(self.head)
+        self.head.clear()
+        self.loaded_to = -1
+
+    def _write(self, message: Message, turn: Turn) -> None:
+        key = self.prefix + ids.to_key(message.id)
+        turn.writes[tables.QUEUE][key] = b"%c" % message.resends
+        self.working.dirty.add(self)
+
+    def _hold(self, message: Message) -> None:
+        self.working.held += 1
+        self.working.levels.add(self)
+
+    def _insert(self, message: Message) -> None:
+        for place, waiting in enumerate(self.head):
+            if waiting.id > message.id:
+                self.head.insert(place, message)
+                return
+        self.head.append(message)
+
+
+class Lane:
+    """The queue of one (route, campaign), by priority and then arrival."""
+
+    __slots__ = ("campaign", "levels", "limits", "prefix", "route", "state", "wake_at")
+
+    def __init__(self, route: str, campaign: str, working: WorkingSet) -> None:
+        self.route = route
+        self.campaign = campaign
+        self.prefix = lane_prefix(route, campaign)
+        self.levels = tuple(
+            Level(self.prefix + bytes((PRIORITIES - 1 - priority,)), working)
+            for priority in range(PRIORITIES)
+        )
+        self.limits: tuple[Limit, ...] = ()
+        self.state = LaneState.IDLE
+        self.wake_at = 0.0
+
+    @property
+    def rows(self) -> int:
+        """Messages that wait in it."""
+        return sum(level.rows for level in self.levels)
+
+    def first(self) -> Level | None:
+        """The level to serve: the highest priority that has messages."""
+        for level in reversed(self.levels):
+            if level.rows:
+                return level
+        return None
+
+
+def lane_prefix(route: str, campaign: str) -> bytes:
+    """The key prefix of a lane in `queue`, and its name in `count`."""
+    return b"%b\0%b\0" % (route.encode(), campaign.encode())
+
+
+def mark_resends(message: Message, resends: int) -> None:
+    """Sets how often a message was sent again; its body tells the carrier (RESEND_TLV)."""
+    if resends == message.resends:
+        return
+    mark = tlv.encode(RESEND_TLV, b"\0")
+    body = message.body[: -len(mark)] if message.resends else message.body
+    message.body = body + tlv.encode(RESEND_TLV, bytes((resends,))) if resends else body
+    message.resends = resends

@@ -1,0 +1,139 @@
+"""Recover: from the rows on disk to the state in memory, once, before anything is accepted.
+
+No queue is scanned: counts are rows. What is read is the registry, the counts, the in_flight rows
+(no larger than the windows), and what awaits a receipt.
+
+Whatever was in flight is in doubt, even if it never left: nobody can know. Its charges stand.
+"""
+
+from typing import Final
+
+import msgspec
+
+from gateway.model import ids, records, states, tables
+from gateway.model.now import Now
+from gateway.relay import answers, schedule
+from gateway.relay.lanes import PRIORITIES, Lane, mark_resends
+from gateway.relay.state import (
+    COUNT_CLIENT,
+    COUNT_LEVEL,
+    COUNT_OUTBOX,
+    COUNT_TOTALS,
+    Match,
+    Route,
+    State,
+)
+
+STARTS: Final = b"starts"
+PAGE: Final = 10_000
+"""Rows that one scan brings: bounds the memory that recovery needs."""
+
+
+def recover(state: State, now: Now) -> list[str]:
+    """Rebuilds the state; the open turn then holds what must be committed before `ready`.
+
+    Returns warnings for the people who run it.
+    """
+    _begin_start(state)
+    state.catalog.load(_scan(state, tables.REGISTRY, b""))
+    warnings = _counts(state, now)
+    _awaiting(state)
+    _orphans(state)
+    _in_flight(state, now)
+    for campaign in {lane.campaign for lane in state.lanes.values()}:
+        state.limits_of(campaign, now)
+    for carrier in state.carriers.values():
+        if carrier.rate is not None:
+            carrier.rate.restore(None, now)
+    return warnings
+
+
+def _begin_start(state: State) -> None:
+    """One more start: its number stands above every id that it hands out."""
+    row = state.view.get(tables.META, STARTS)
+    state.starts = (int.from_bytes(row, "big") if row else 0) + 1
+    state.machine.open.writes[tables.META][STARTS] = state.starts.to_bytes(8, "big")
+    state.ids = ids.IdSource(state.starts)
+    state.outbox_ids = ids.IdSource(state.starts)
+
+
+def _counts(state: State, now: Now) -> list[str]:
+    warnings = []
+    for key, row in _scan(state, tables.COUNT, b""):
+        if key == COUNT_TOTALS:
+            state.totals = msgspec.msgpack.decode(row, type=states.Totals)
+            state.saved_totals = row
+        elif key.startswith(COUNT_LEVEL):
+            warnings += _level(state, key[len(COUNT_LEVEL) :], int.from_bytes(row, "big"), now)
+        elif key.startswith(COUNT_CLIENT):
+            client = state.clients.get(key[len(COUNT_CLIENT) :].decode())
+            if client is not None:
+                client.queued = int.from_bytes(row, "big")
+        elif key.startswith(COUNT_OUTBOX):
+            client = state.clients.get(key[len(COUNT_OUTBOX) :].decode())
+            if client is not None:
+                client.outbox.rows = int.from_bytes(row, "big")
+            else:
+                warnings.append(
+                    f"client {key[len(COUNT_OUTBOX) :].decode()!r} is not configured any more, "
+                    "but is owed receipts or messages: they are kept until they are too old"
+                )
+    return warnings
+
+
+def _level(state: State, prefix: bytes, rows: int, now: Now) -> list[str]:
+    route, campaign, place = prefix.split(b"\0", 2)
+    name = route.decode()
+    warnings = []
+    if name not in state.route_by_name:
+        state.add_route(Route(name, Match(to=b"none"), [], []))
+        warnings.append(
+            f"route {name!r} is not configured any more, but messages wait for it: "
+            "they are kept until they expire; configure the route again to send them"
+        )
+    lane: Lane = state.lane(name, campaign.decode(), now)
+    level = lane.levels[PRIORITIES - 1 - place[0]]
+    level.rows = rows
+    state.working.levels.add(level)
+    if not any(waiting is lane for waiting in state.route_by_name[name].ready):
+        schedule.ready(state, lane)
+    return warnings
+
+
+def _awaiting(state: State) -> None:
+    for key, row in _scan(state, tables.AWAITING, b""):
+        waiting = records.decode_awaiting(row)
+        carrier = state.carriers.get(waiting.carrier)
+        if carrier is not None:
+            carrier.awaiting[waiting.carrier_id] = ids.from_key(key)
+
+
+def _orphans(state: State) -> None:
+    for key, row in _scan(state, tables.ORPHAN, b""):
+        carrier = state.carriers.get(key.split(b"\0", 1)[0].decode())
+        if carrier is not None:
+            orphan = records.decode_orphan(row)
+            carrier.orphans[orphan.message_id] = orphan
+
+
+def _in_flight(state: State, now: Now) -> None:
+    for bind_key, row in _scan(state, tables.IN_FLIGHT, b""):
+        state.machine.open.writes[tables.IN_FLIGHT][bind_key] = None
+        for message_id, resends in records.decode_flights(row):
+            message_row = state.view.get(tables.MESSAGE, ids.to_key(message_id))
+            if message_row is None:
+                state.counters.damaged += 1
+                continue
+            message = records.decode_message(message_row)
+            mark_resends(message, resends)
+            answers.in_doubt(state, message, now, why="the daemon stopped before the answer came")
+
+
+def _scan(state: State, table: int, prefix: bytes) -> list[tuple[bytes, bytes]]:
+    """All rows of a table, a page at a time."""
+    found: list[tuple[bytes, bytes]] = []
+    after = prefix
+    while page := state.view.scan(table, prefix, after, PAGE):
+        found += page
+        after = page[-1][0]
+    return found

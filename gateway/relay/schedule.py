@@ -1,0 +1,268 @@
+"""Schedule: who sends next, at once or from a lane, over which bind.
+
+STRATEGIES, in the order in which they decide:
+
+    route       the first that matches, fixed at admission
+    carrier     the same for a (number, handset) pair while it is bound (`Route.carrier_for`)
+    pause       a carrier that throttled a campaign gets nothing of it for a while
+    limits      the carrier's rate and every limit of the campaign must have room for the whole
+                message, then all are charged together
+    bind        the bound session with most room in its window
+    fairness    ready lanes take turns, QUANTUM messages each; a lane's own order is by priority,
+                then arrival
+    at once     a message whose lane is empty goes out in the turn that admits it
+
+A lane that cannot go on waits where its reason is: for a time in the timer heap, for room on a
+carrier in its route's `ready`, for a stamp in `unstamped`. So the cost follows the activity: an
+idle campaign is looked at by nobody.
+"""
+
+import heapq
+import math
+from typing import Final
+
+from gateway.model import records, states, tables
+from gateway.model.ids import to_key
+from gateway.model.now import Now
+from gateway.model.records import Message
+from gateway.relay import finish
+from gateway.relay.lanes import Lane, LaneState, Level
+from gateway.relay.state import Carrier, Route, State, push_timer
+from gateway.throttle.limit import Charge
+from gateway.throttle.window import NEVER
+
+QUANTUM: Final = 16
+"""Messages a lane may send before the next ready lane has its turn."""
+
+LOOKAHEAD: Final = 32
+"""Lanes that are looked at without progress before a route is left until something changes: with
+several carriers one full window must not hide the room of another."""
+
+PUMP_MAX: Final = 2_000
+"""Messages that one call sends at most, about 10 ms: then the loop turns once (`State.timers`)."""
+
+RECHECK_S: Final = 60.0
+"""How often a lane whose limit is zero is looked at again."""
+
+SENT: Final = 0.0
+ROOM: Final = math.inf
+"""No carrier has room: the next answer, bind or release tells."""
+STAMP: Final = -1.0
+"""A limit is full of segments that are not written yet: the next release tells."""
+TOO_LONG: Final = -2.0
+"""More segments than a limit, lowered since admission, lets pass at all."""
+
+
+def place(state: State, message: Message, now: Now) -> None:
+    """An admitted message goes out in the open turn if it can, else to the end of its lane."""
+    lane = state.lane(message.route, message.campaign, now)
+    level = lane.levels[message.priority]
+    if lane.state is LaneState.IDLE and not lane.rows:
+        route = state.route_by_name[lane.route]
+        at = _offer(state, route, lane, message, now)
+        if at == SENT:
+            level.pass_through(message)
+            return
+        _enqueue(state, level, message)
+        _wait(state, route, lane, at)
+        return
+    _enqueue(state, level, message)
+    if lane.state is LaneState.IDLE:
+        ready(state, lane)
+
+
+def put_back(state: State, message: Message, now: Now) -> None:
+    """A message returns to its old place in its lane; `pump` takes it from there."""
+    lane = state.lane(message.route, message.campaign, now)
+    lane.levels[message.priority].put_back(message, state.machine.open)
+    _count(state, message, +1)
+    if lane.state is LaneState.IDLE:
+        ready(state, lane)
+
+
+def ready(state: State, lane: Lane) -> None:
+    """The lane waits for nothing but its turn."""
+    lane.state = LaneState.READY
+    state.route_by_name[lane.route].ready.append(lane)
+
+
+def wake(state: State, now: Now) -> None:
+    """Lanes whose time has come are ready."""
+    timers = state.timers
+    while timers and timers[0][0] <= now.monotonic:
+        at, _, lane = heapq.heappop(timers)
+        if lane.state is LaneState.TIMED and lane.wake_at == at:
+            ready(state, lane)
+
+
+def stamped(state: State) -> None:
+    """A turn was released: what waited for its stamps is ready."""
+    waiting, state.unstamped = state.unstamped, []
+    for lane in waiting:
+        ready(state, lane)
+
+
+def pump(state: State, now: Now) -> None:
+    """Sends what can be sent from the lanes that are ready."""
+    state.pump_again = False
+    for route in state.routes:
+        if route.ready:
+            _pump_route(state, route, now)
+
+
+def next_wake(state: State) -> float:
+    """Monotonic time of the next timer, 0 for at once; NEVER if there is none."""
+    if state.pump_again:
+        return 0.0
+    return state.timers[0][0] if state.timers else NEVER
+
+
+def _pump_route(state: State, route: Route, now: Now) -> None:
+    sent = fruitless = 0
+    while route.ready and fruitless < LOOKAHEAD:
+        if sent >= PUMP_MAX:
+            state.pump_again = True
+            return
+        lane = route.ready.popleft()
+        served, at = _serve(state, route, lane, now)
+        sent += served
+        fruitless = 0 if served else fruitless + 1
+        if at == SENT and not lane.rows:
+            lane.state = LaneState.IDLE
+        elif at == ROOM and _is_full(state, route):
+            route.ready.appendleft(lane)
+            return
+        else:
+            _wait(state, route, lane, at)
+
+
+def _is_full(state: State, route: Route) -> bool:
+    """Whether no carrier of this route has room in a window."""
+    carriers = [carrier for carrier, _ in route.primary] + route.backup
+    return state.draining or all(carrier.roomiest() is None for carrier in carriers)
+
+
+def _serve(state: State, route: Route, lane: Lane, now: Now) -> tuple[int, float]:
+    """Sends up to QUANTUM messages of a lane: how many, and why it stopped (SENT: turn over)."""
+    for served in range(QUANTUM):
+        level = lane.first()
+        if level is None:
+            return served, SENT
+        if not level.head:
+            _refill(state, level)
+            if not level.head:
+                return served, SENT
+        message = level.head[0]
+        at = TOO_LONG
+        if message.expires_at > now.wall:
+            at = _offer(state, route, lane, message, now)
+            if at != SENT and at != TOO_LONG:
+                return served, at
+        _dequeue(state, level)
+        if at == TOO_LONG:
+            reason = "expired" if message.expires_at <= now.wall else "too_long"
+            finish.end(state, message, states.QUEUED, reason, now)
+    return QUANTUM, SENT
+
+
+def _offer(state: State, route: Route, lane: Lane, message: Message, now: Now) -> float:
+    """Sends a message in the open turn if carrier, limits and windows have room for it.
+
+    SENT if they had; else the monotonic time to try again, or one of ROOM, STAMP, TOO_LONG.
+    """
+    carrier = None if state.draining else route.carrier_for(message)
+    if carrier is None:
+        return ROOM
+    bind = carrier.roomiest()
+    if bind is None:
+        return ROOM
+    if carrier.paused:
+        until = _paused_until(carrier, lane.campaign, now)
+        if until > now.monotonic:
+            return until
+    if lane.limits or carrier.rate is not None:
+        at = _charge(state, carrier, lane, message, now)
+        if at != SENT:
+            return at
+    bind.room -= 1
+    bind.flights[message.id] = message
+    message.submitted_at = now.wall
+    state.touch(bind)
+    in_state = state.totals.in_state
+    in_state[states.QUEUED] -= 1
+    in_state[states.IN_FLIGHT] += 1
+    submits = state.machine.open.submits
+    queued = submits.get(bind.link_id)
+    if queued is None:
+        submits[bind.link_id] = [message]
+    else:
+        queued.append(message)
+    return SENT
+
+
+def _charge(state: State, carrier: Carrier, lane: Lane, message: Message, now: Now) -> float:
+    """Charges every limit over this message, all or none."""
+    segments = message.segments
+    limits = lane.limits if carrier.rate is None else (*lane.limits, carrier.rate)
+    for limit in limits:
+        at = limit.free_at(now, segments)
+        if at > now.monotonic:
+            if at < NEVER:
+                return at
+            if segments <= limit.capacity:
+                return STAMP
+            return TOO_LONG if limit.capacity else now.monotonic + RECHECK_S
+    slots = state.machine.open.slots
+    charges: list[Charge] = []
+    for limit in limits:
+        charges.append(limit.charge(now, segments, slots))
+        if limit.dirty:
+            state.dirty_limits.add(limit)
+    state.charges[message.id] = charges
+    return SENT
+
+
+def _paused_until(carrier: Carrier, campaign: str, now: Now) -> float:
+    until = carrier.paused.get(campaign, 0.0)
+    if until and until <= now.monotonic:
+        del carrier.paused[campaign]
+    return until
+
+
+def _wait(state: State, route: Route, lane: Lane, at: float) -> None:
+    """Puts a lane where its reason is."""
+    if at == STAMP:
+        lane.state = LaneState.STAMP
+        state.unstamped.append(lane)
+    elif at in (SENT, ROOM):
+        lane.state = LaneState.READY
+        route.ready.append(lane)
+    else:
+        lane.state = LaneState.TIMED
+        push_timer(state, at, lane)
+
+
+def _enqueue(state: State, level: Level, message: Message) -> None:
+    level.append(message, state.machine.open)
+    _count(state, message, +1)
+
+
+def _dequeue(state: State, level: Level) -> None:
+    _count(state, level.take(state.machine.open), -1)
+
+
+def _count(state: State, message: Message, change: int) -> None:
+    client = state.clients.get(message.client)
+    if client is not None:
+        client.queued += change
+        state.dirty_clients.add(client)
+
+
+def _refill(state: State, level: Level) -> None:
+    """Refills a level; a row whose message is missing is damage: it is set aside and counted."""
+    for key in level.refill(state.view):
+        level.rows -= 1
+        state.counters.damaged += 1
+        state.machine.open.writes[tables.QUEUE][key] = None
+        step = records.Step(0.0, "damaged", detail="queue row without a message")
+        state.machine.open.writes[tables.HISTORY][key[-8:] + to_key(0)] = records.encode(step)

@@ -1,0 +1,154 @@
+"""Sweep: what time does to rows that nobody touches, a bite at a time.
+
+    queue      past their validity: expired
+    parked     the same: held and in doubt messages expire, too
+    awaiting   the carrier's receipt_timeout_s is over: unknown, corrected by a late receipt
+    orphan     older than ORPHAN_KEEP_S: dropped
+    message, final, history, inbound   older than their retention: purged, and counted as purged
+
+It walks each table from front to end, BITE rows a call, and begins again every PASS_S. It rides in
+ordinary turns, so it never holds up traffic for longer than a bite.
+"""
+
+from typing import Final
+
+from gateway.model import ids, records, states, tables
+from gateway.model.now import Now
+from gateway.relay import finish
+from gateway.relay.lanes import mark_resends
+from gateway.relay.state import State
+
+BITE: Final = 500
+"""Rows looked at a call: 1 to 3 ms."""
+
+REST_S: Final = 0.05
+"""Between two bites: at most a twentieth of the time goes to the sweep."""
+
+PASS_S: Final = 10.0
+"""Between two walks over everything: how late an expiry may be noticed in a lane that stands."""
+
+ORPHAN_KEEP_S: Final = 3600.0
+"""A response that comes an hour after its receipt is not coming."""
+
+
+class Sweep:
+    """Where the walk is."""
+
+    __slots__ = ("_after", "_place", "due_at")
+
+    def __init__(self) -> None:
+        self.due_at = 0.0
+        self._place = 0
+        self._after = b""
+
+    def step(self, state: State, now: Now) -> None:
+        """One bite, if it is due."""
+        if now.monotonic < self.due_at:
+            return
+        table, look = _WALK[self._place]
+        rows = state.view.scan(table, b"", self._after, BITE)
+        for key, row in rows:
+            look(state, key, row, now)
+        if len(rows) == BITE:
+            self._after = rows[-1][0]
+            self.due_at = now.monotonic + REST_S
+            return
+        self._after = b""
+        self._place = (self._place + 1) % len(_WALK)
+        self.due_at = now.monotonic + (REST_S if self._place else PASS_S)
+
+
+def _queue(state: State, key: bytes, row: bytes, now: Now) -> None:
+    message_row = state.view.get(tables.MESSAGE, key[-ids.KEY_LENGTH :])
+    if message_row is None:
+        return
+    message = records.decode_message(message_row)
+    if message.expires_at > now.wall:
+        return
+    lane = state.lane(message.route, message.campaign, now)
+    level = lane.levels[message.priority]
+    level.drop(message.id, state.machine.open)
+    client = state.clients.get(message.client)
+    if client is not None:
+        client.queued -= 1
+        state.dirty_clients.add(client)
+    mark_resends(message, row[0])
+    finish.end(state, message, states.QUEUED, "expired", now)
+
+
+def _parked(state: State, key: bytes, row: bytes, now: Now) -> None:
+    message_row = state.view.get(tables.MESSAGE, key)
+    if message_row is None:
+        return
+    message = records.decode_message(message_row)
+    if message.expires_at <= now.wall:
+        parked = records.decode_parked(row)
+        state.machine.open.writes[tables.PARKED][key] = None
+        mark_resends(message, parked.resends)
+        finish.end(state, message, parked.state, "expired", now)
+
+
+def _awaiting(state: State, key: bytes, row: bytes, now: Now) -> None:
+    waiting = records.decode_awaiting(row)
+    carrier = state.carriers.get(waiting.carrier)
+    timeout_s = carrier.receipt_timeout_s if carrier is not None else 0.0
+    if waiting.answered_at + timeout_s > now.wall:
+        return
+    message_row = state.view.get(tables.MESSAGE, key)
+    if message_row is None:
+        return
+    message = records.decode_message(message_row)
+    state.machine.open.writes[tables.AWAITING][key] = None
+    if carrier is not None:
+        carrier.awaiting.pop(waiting.carrier_id, None)
+    final = records.Ending(
+        state=states.UNKNOWN,
+        outcome="no_receipt",
+        at=now.wall,
+        carrier=waiting.carrier,
+        carrier_id=waiting.carrier_id,
+        submitted_at=waiting.submitted_at,
+        answered_at=waiting.answered_at,
+        error=b"",
+        resends=waiting.resends,
+    )
+    finish.conclude(state, message, states.SUBMITTED, final)
+
+
+def _orphan(state: State, key: bytes, row: bytes, now: Now) -> None:
+    orphan = records.decode_orphan(row)
+    if orphan.received_at + ORPHAN_KEEP_S > now.wall:
+        return
+    state.machine.open.writes[tables.ORPHAN][key] = None
+    carrier = state.carriers.get(key.split(b"\0", 1)[0].decode())
+    if carrier is not None:
+        carrier.orphans.pop(orphan.message_id, None)
+
+
+def _final(state: State, key: bytes, row: bytes, now: Now) -> None:
+    final = records.decode_ending(row)
+    if final.at + state.policy.record_keep_s > now.wall:
+        return
+    writes = state.machine.open.writes
+    writes[tables.FINAL][key] = None
+    writes[tables.MESSAGE][key] = None
+    for step_key, _ in state.view.scan(tables.HISTORY, key, key, BITE):
+        writes[tables.HISTORY][step_key] = None
+    state.totals.in_state[final.state] -= 1
+    state.totals.purged += 1
+
+
+def _inbound(state: State, key: bytes, row: bytes, now: Now) -> None:
+    inbound = records.decode_inbound(row)
+    if inbound.received_at + state.policy.record_keep_s <= now.wall:
+        state.machine.open.writes[tables.INBOUND][key] = None
+
+
+_WALK: Final = (
+    (tables.QUEUE, _queue),
+    (tables.PARKED, _parked),
+    (tables.AWAITING, _awaiting),
+    (tables.ORPHAN, _orphan),
+    (tables.FINAL, _final),
+    (tables.INBOUND, _inbound),
+)

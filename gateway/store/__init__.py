@@ -1,0 +1,3 @@
+"""LMDB: the tables, the snapshot that the core reads, the committer, the audit. The only shell
+that knows the disk.
+"""

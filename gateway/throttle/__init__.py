@@ -1,0 +1,1 @@
+"""How fast, and how much a day: exact sliding windows and daily counters. Pure."""

@@ -1,0 +1,144 @@
+"""Limit: one limit of a campaign, whatever its kind, behind one face for the scheduler.
+
+A message passes only if *every* limit over it has room for all its segments; then it is charged to
+all of them at once (`charge`), and what it was charged is a `Charge` that can be taken back. Rates
+get back only what never left; days also what the carrier refused (domain rule: a daily cap counts
+what was answered ESME_ROK).
+
+A per-minute limit is kept across a restart by second, a daily one by day; `row` and `restore` are
+that row. A per-second limit writes nothing: it starts closed for one second instead.
+"""
+
+from typing import Final, Literal, NamedTuple
+
+import msgspec
+
+from gateway.model.now import Now
+from gateway.throttle.day import DayCap, Days
+from gateway.throttle.window import GUARD_S, Slot, Window
+
+Per = Literal["second", "minute", "day"]
+PERIOD_S: Final[dict[str, float]] = {"second": 1.0, "minute": 60.0}
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode: Final = msgspec.msgpack.Decoder(list[tuple[int, int]]).decode
+
+
+class Charge(NamedTuple):
+    """What one message took of one limit."""
+
+    limit: "Limit"
+    slot: Slot | None
+    days: tuple[int, ...]
+    segments: int
+
+
+class Limit:
+    """One limit: a window, or a day."""
+
+    __slots__ = ("_by_second", "at_cap", "day", "dirty", "key", "per", "segments", "window", "zone")
+
+    def __init__(
+        self,
+        *,
+        key: bytes,
+        per: Per,
+        segments: float,
+        at_cap: Literal["hold", "refuse"] = "hold",
+        days: Days | None = None,
+        guard_s: float = GUARD_S,
+    ) -> None:
+        self.key = key
+        self.per = per
+        self.segments = segments
+        self.at_cap = at_cap
+        self.zone = days.zone.key if days is not None else ""
+        self.dirty = False
+        self.window: Window | None = None
+        self.day: DayCap | None = None
+        self._by_second: list[tuple[int, int]] = []
+        if per == "day":
+            if days is None:
+                raise ValueError("a daily limit needs its zone's days")
+            self.day = DayCap(int(segments), days)
+        else:
+            self.window = Window(segments, PERIOD_S[per], guard_s)
+
+    @property
+    def capacity(self) -> int:
+        """The longest message, in segments, that this limit can ever let pass."""
+        return self.window.capacity if self.window is not None else int(self.segments)
+
+    def free_at(self, now: Now, segments: int) -> float:
+        """Monotonic time at which so many segments may go; not later than now if at once."""
+        if self.window is not None:
+            return self.window.free_at(now.monotonic, segments)
+        assert self.day is not None
+        return self.day.free_at(now, segments)
+
+    def charge(self, now: Now, segments: int, slots: list[Slot]) -> Charge:
+        """Takes the places; the slot is stamped with the turn whose `slots` these are."""
+        if self.window is not None:
+            if self.per == "minute":
+                self._note(int(now.wall), segments)
+            return Charge(self, self.window.reserve(segments, slots), (), segments)
+        assert self.day is not None
+        self.dirty = True
+        return Charge(self, None, self.day.charge(now, segments), segments)
+
+    def give_back(self, charge: Charge, *, unsent: bool) -> None:
+        """Takes a charge back: days always, a rate only if nothing left (`unsent`)."""
+        if charge.slot is None:
+            assert self.day is not None
+            self.day.refund(charge.days, charge.segments)
+            self.dirty = True
+        elif unsent:
+            charge.slot.window.give_back(charge.slot, charge.segments)
+
+    def used(self, now: Now) -> int:
+        """Segments that count against it now."""
+        if self.window is not None:
+            return self.window.used(now.monotonic)
+        assert self.day is not None
+        return self.day.used_today(now)
+
+    def row(self) -> bytes:
+        """What of it must survive a restart: (day or wall second, segments) pairs."""
+        self.dirty = False
+        return _encode(self._by_second if self.day is None else list(self.day.used.items()))
+
+    def restore(self, row: bytes | None, now: Now) -> None:
+        """Takes up what the last run used, never less than it did (see `_stamps`)."""
+        if self.day is not None:
+            self.day.used = dict(_decode(row)) if row else {}
+        elif self.window is not None and self.per == "minute":
+            self._by_second = _decode(row) if row else []
+            self.window.restore(self._stamps(now))
+        elif self.window is not None:
+            self.window.start_closed(now.monotonic)
+
+    def _note(self, second: int, segments: int) -> None:
+        """Adds to the use by second, and forgets what is over two periods old."""
+        used = self._by_second
+        self.dirty = True
+        if used and used[-1][0] == second:
+            used[-1] = (second, used[-1][1] + segments)
+            return
+        used.append((second, segments))
+        oldest = second - 2 * PERIOD_S["minute"]
+        while used[0][0] < oldest:
+            del used[0]
+
+    def _stamps(self, now: Now) -> list[tuple[float, int]]:
+        """The use by second as window stamps.
+
+        A row says in which second a segment was *charged*; it left with its turn, that is before
+        the next turn was charged, so the next row's second is the latest it can have left in. The
+        last row's segments may have left at any time until now.
+        """
+        stamps: list[tuple[float, int]] = []
+        for place, (_, segments) in enumerate(self._by_second):
+            following = self._by_second[place + 1 :]
+            left_wall = following[0][0] + 1.0 if following else now.wall
+            stamps.append((now.monotonic - max(now.wall - left_wall, 0.0), segments))
+        return stamps

@@ -21,17 +21,18 @@ from bench import wire
 from bench.traffic import Traffic
 from bench.wire import Frame
 
-# A receipt as it usually comes: the mandatory body up to sm_length, then `id:` and the id.
-_RECEIPT: Final = re.compile(
-    rb"[^\0]{0,5}\0..[^\0]{0,20}\0..[^\0]{0,20}\0\x04..[^\0]{0,16}\0[^\0]{0,16}\0...."
-    rb"(.)id:([^ \0]{1,64}) ",
+# A receipt as it usually comes, text and TLVs naming the same id. Groups: sm_length, the text, its
+# id, the length of TLV receipted_message_id, message_state if it comes next.
+_USUAL_RECEIPT: Final = re.compile(
+    rb"[^\0]{0,5}\0..[^\0]{0,20}\0..[^\0]{0,20}\0"  # service_type, both addresses
+    rb"\x04..\0\0....(.)"  # esm_class of a receipt, no times
+    rb"(id:([^ \0]{1,64}) [^\0]*)"
+    rb"\x00\x1e\x00(.)\3\x00"
+    rb"(?:\x04\x27\x00\x01(.))?",
     re.DOTALL,
 )
 _ID_IN_TEXT: Final = re.compile(rb"\bid:(\S+)", re.IGNORECASE)
 _DELIVER_SM_RESP: Final = struct.Struct(">IIIIx")  # the header and an empty message_id
-_ID_TLV_HEADS: Final = [wire.tlv(wire.RECEIPTED_MESSAGE_ID, bytes(n + 1))[:4] for n in range(65)]
-_STATE_TLV_HEAD: Final = wire.tlv(wire.MESSAGE_STATE, b"\0")[:4]
-
 # In place of a command_status: the connection ended before the bind was answered.
 LINK_LOST: Final = -1
 
@@ -228,8 +229,8 @@ class EsmeLink(asyncio.Protocol):
         traffic = self._traffic
         ids, states, awaiting = traffic.ids, traffic.states, traffic.awaiting_receipt
         pack, answering = _DELIVER_SM_RESP.pack, self._answers_deliver_sm
-        usual_receipt = _RECEIPT.match
-        receipts = distinct = both = 0
+        usual_receipt = _USUAL_RECEIPT.match
+        receipts = distinct = 0
         for _, _, sequence_number, start, end in delivers:
             if answering:
                 out.append(pack(17, wire.DELIVER_SM_RESP, 0, sequence_number))
@@ -237,14 +238,11 @@ class EsmeLink(asyncio.Protocol):
             if match is None:
                 self._take_unusual(buffer, start, end)
                 continue
-            length, message_id = match.groups()
-            tlv_at = match.start(1) + 1 + length[0]
-            expected = _ID_TLV_HEADS[len(message_id)] + message_id + b"\0"
-            if not buffer.startswith(expected, tlv_at, end):
+            sm_length, text, message_id, id_length, state = match.groups()
+            if len(text) != sm_length[0] or len(message_id) + 1 != id_length[0]:
                 self._take_unusual(buffer, start, end)
                 continue
             receipts += 1
-            both += 1
             count = ids.get(message_id)
             if count is None:
                 traffic.add_stray(message_id)
@@ -252,14 +250,13 @@ class EsmeLink(asyncio.Protocol):
                 ids[message_id] = count + 1
                 if not count:
                     distinct += 1
-            state_at = tlv_at + len(expected)
-            if buffer.startswith(_STATE_TLV_HEAD, state_at, end):
-                states[buffer[state_at + 4]] += 1
+            if state is not None:
+                states[state[0]] += 1
             if message_id in awaiting:
                 traffic.receipt_ns.add(now_ns - awaiting.pop(message_id))
         traffic.receipts += receipts
         traffic.receipts_distinct += distinct
-        traffic.receipts_matching_both += both
+        traffic.receipts_matching_both += receipts
         traffic.last_receipt_ns = now_ns
 
     def _take_unusual(self, buffer: bytes, start: int, end: int) -> None:

@@ -171,7 +171,7 @@ class Load:
     async def _keep_bind(self) -> None:
         """Hold one bind, and with `reconnect` connect and bind again and again."""
         pause_s = RECONNECT_S_MIN
-        while not self._ended:
+        while True:
             was_bound = await self._hold_link()
             if self._ended or not self._options.reconnect:
                 return

@@ -59,6 +59,7 @@ class Flow:
         self.turned = trio.lowlevel.ParkingLot()
         self._turn_events_max = turn_events_max
         self._turn_octets_max = turn_octets_max
+        self._stopped = False
         self._work = trio.Event()
         self._earlier = trio.Event()
         self._napping_until = float("inf")
@@ -124,7 +125,7 @@ class Flow:
             self._earlier.set()
 
     def _open_gates(self) -> None:
-        if not self.core.state.draining:
+        if not self._stopped:
             self.client_gate.open()
         self.carrier_gate.open()
 
@@ -191,7 +192,8 @@ class Flow:
 
     def stop(self) -> None:
         """Clients are not read any more, and nothing new goes to the carriers."""
-        self.core.state.draining = True
+        self._stopped = True
+        self.core.stop()
         self.client_gate.close()
 
     def has_work(self) -> bool:

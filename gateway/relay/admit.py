@@ -16,7 +16,8 @@ from gateway.model.records import Message, encode
 from gateway.relay import schedule
 from gateway.relay.lanes import PRIORITIES
 from gateway.relay.state import Client, ClientLink, Route, State
-from gateway.smpp.codec import Sm, with_registered_delivery
+from gateway.smpp import consts
+from gateway.smpp.codec import Sm, pdu, with_registered_delivery
 from gateway.smpp.events import Submit
 from gateway.smpp.segment import segments as count_segments
 from gateway.smpp.time import parse_time
@@ -31,8 +32,6 @@ _TEN_DIGITS: Final = re.compile(rb"[2-9]\d\d[2-9]\d{6}").fullmatch
 
 _OK_HEAD: Final = b"\x00\x00\x00\x1e\x80\x00\x00\x04\x00\x00\x00\x00"
 """submit_sm_resp, ESME_ROK, 16 + 13 + 1 octets: all but its sequence_number and message_id."""
-_REFUSED_HEAD: Final = b"\x00\x00\x00\x10\x80\x00\x00\x04"
-"""submit_sm_resp without a body (SMPP 3.4 section 4.4.2: it is not returned when refused)."""
 
 
 def submits(state: State, link: ClientLink, events: list[Submit], now: Now) -> list[bytes]:
@@ -45,17 +44,17 @@ def submits(state: State, link: ClientLink, events: list[Submit], now: Now) -> l
     octets = 0
     for event in events:
         admitted = _admit(state, client, event.sm, now)
-        sequence = event.sequence_number.to_bytes(4, "big")
         if isinstance(admitted, Message):
             message_id = admitted.id
             row = encode(admitted)
             octets += len(row)
             messages[message_id.to_bytes(8, "big")] = row
-            accepted.append(_OK_HEAD + sequence + ids.to_text(message_id) + b"\0")
+            accepted.append(answer_ok(event.sequence_number, message_id))
             schedule.place(state, admitted, now)
         else:
             client.refused[admitted] = client.refused.get(admitted, 0) + 1
-            refused.append(_REFUSED_HEAD + _status(state, admitted).to_bytes(4, "big") + sequence)
+            status = OUTCOMES[admitted].command_status(state.policy.status_style)
+            refused.append(pdu(consts.SUBMIT_SM_RESP, status, event.sequence_number))
     if accepted:
         count = len(accepted)
         client.accepted += count
@@ -67,6 +66,11 @@ def submits(state: State, link: ClientLink, events: list[Submit], now: Now) -> l
     turn.events += len(events)
     turn.octets += octets
     return refused
+
+
+def answer_ok(sequence_number: int, message_id: int) -> bytes:
+    """The submit_sm_resp of an accepted message. One that is refused has no body (section 4.4.2)."""
+    return _OK_HEAD + sequence_number.to_bytes(4, "big") + ids.to_text(message_id) + b"\0"
 
 
 def _admit(state: State, client: Client, sm: Sm, now: Now) -> Message | str:
@@ -165,6 +169,3 @@ def _route(
             return route
     return None
 
-
-def _status(state: State, outcome: str) -> int:
-    return OUTCOMES[outcome].command_status(state.policy.status_style)

@@ -167,6 +167,10 @@ class Core:
         self._pump_clients(now)
         return expired
 
+    def stop(self) -> None:
+        """Nothing new goes to the carriers from here on."""
+        self.state.draining = True
+
     def room_changed(self, room: Room) -> None:
         """The disk has so much room."""
         self.state.room = room

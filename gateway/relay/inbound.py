@@ -13,26 +13,23 @@ from gateway.model.now import Now
 from gateway.relay import outbox, receipts
 from gateway.relay.state import Bind, Client, State
 from gateway.smpp import consts
-from gateway.smpp.codec import Sm
+from gateway.smpp.codec import Sm, pdu
 from gateway.smpp.events import Deliver
 from gateway.smpp.receipt import decode_receipt, is_receipt
 
-_RESP_HEAD: Final = b"\x00\x00\x00\x11\x80\x00\x00\x05"
-"""deliver_sm_resp: 16 octets and an empty message_id (SMPP 3.4 section 4.6.2)."""
-_OK: Final = consts.ESME_ROK.to_bytes(4, "big")
-_NOT_NOW: Final = consts.ESME_RX_T_APPN.to_bytes(4, "big")
+_OK_HEAD: Final = b"\x00\x00\x00\x11\x80\x00\x00\x05\x00\x00\x00\x00"
+"""deliver_sm_resp, ESME_ROK, with an empty message_id (SMPP 3.4 section 4.6.2)."""
 
 
 def delivers(state: State, bind: Bind, events: list[Deliver], now: Now) -> list[bytes]:
     """Handles a batch of deliver_sm; gives the refusals, encoded, to leave at once."""
     if state.room == "none":
+        status = consts.ESME_RX_T_APPN
         return [
-            _RESP_HEAD + _NOT_NOW + event.sequence_number.to_bytes(4, "big") + b"\0"
-            for event in events
+            pdu(consts.DELIVER_SM_RESP, status, event.sequence_number, b"\0") for event in events
         ]
     turn = state.machine.open
     owed = turn.answers.setdefault(bind.link_id, [])
-    head = _RESP_HEAD + _OK
     for event in events:
         sm = event.sm
         found = decode_receipt(sm) if is_receipt(sm.esm_class) else None
@@ -40,9 +37,14 @@ def delivers(state: State, bind: Bind, events: list[Deliver], now: Now) -> list[
             receipts.receipt(state, bind.carrier, found, now)
         else:
             _message(state, bind, sm, now)
-        owed.append(head + event.sequence_number.to_bytes(4, "big") + b"\0")
+        owed.append(answer_deliver(event.sequence_number))
     turn.events += len(events)
     return []
+
+
+def answer_deliver(sequence_number: int) -> bytes:
+    """The deliver_sm_resp of what is stored."""
+    return _OK_HEAD + sequence_number.to_bytes(4, "big") + b"\0"
 
 
 def client_for(state: State, number: bytes) -> Client | None:

@@ -124,6 +124,7 @@ _SM: Final = re.compile(
     re.DOTALL,
 )
 _match: Final = _SM.match
+_NO_TAG: Final = -1
 _tlv_head: Final = tlv.HEAD.unpack_from
 _match_leniently: Final = re.compile(
     _SM.pattern.replace(b"|[^\\0]{16}", b"[^\\0]{0,16}"), re.DOTALL
@@ -146,11 +147,12 @@ def decode_sm(body: bytes) -> Sm | BodyFault:
     if match is None:
         return _mandatory_fault(body)
     sm_at = match.end()
-    if sm_at + body[sm_at - 1] != len(body):
-        fault = _rest_fault(body, sm_at)
+    sm_length = body[sm_at - 1]
+    if sm_at + sm_length != len(body):
+        fault = _rest_fault(body, sm_at, consts.TLV_MESSAGE_PAYLOAD if sm_length else _NO_TAG)
         if fault is not None:
             return fault
-    # Named one by one, for speed: with *groups it takes a quarter longer.
+    # Named one by one, for speed: with *groups it takes a fifth longer.
     service_type, source, source_addr, dest, destination_addr, flags, start, end, options = (
         match.groups()
     )
@@ -169,22 +171,21 @@ def decode_sm(body: bytes) -> Sm | BodyFault:
     )
 
 
-def _rest_fault(body: bytes, sm_at: int) -> BodyFault | None:
+def _rest_fault(body: bytes, sm_at: int, forbidden: int) -> BodyFault | None:
     """What is wrong from short_message on: a text that is not all there, or the TLVs behind it.
 
-    Text in both places is refused with ESME_ROPTPARNOTALLWD: section 4.4.1 says that short_message
-    and message_payload must not be used together, no length is wrong that ESME_RINVMSGLEN could
-    mean, and to guess which of the two counts is to send, and charge for, the wrong one.
+    Beside a short_message, message_payload is `forbidden` (section 4.4.1: never both), which is
+    what ESME_ROPTPARNOTALLWD says; no length is wrong that ESME_RINVMSGLEN could mean. To guess
+    which of the two texts counts would be to send, and charge for, the wrong one.
     """
-    sm_length = body[sm_at - 1]
-    at, end = sm_at + sm_length, len(body)
+    at, end = sm_at + body[sm_at - 1], len(body)
     if at > end:
         return BodyFault(
             consts.ESME_RINVMSGLEN, "sm_length", f"the body ends {at - end} octets before the text"
         )
     while at + 4 <= end:
         tag, length = _tlv_head(body, at)
-        if tag == consts.TLV_MESSAGE_PAYLOAD and sm_length:
+        if tag == forbidden:
             return BodyFault(
                 consts.ESME_ROPTPARNOTALLWD, "message_payload", "there is a short_message as well"
             )
@@ -222,10 +223,7 @@ def decode_sm_leniently(body: bytes) -> Sm | BodyFault:
     if match is None:
         return _mandatory_fault(body)
     sm_at = match.end()
-    sm = Sm(body, sm_at, *match.groups())
-    if sm_at + body[sm_at - 1] <= len(body) and tlv.well_formed(sm.tlvs):
-        return sm
-    return _rest_fault(body, sm_at) or _mandatory_fault(body)
+    return _rest_fault(body, sm_at, _NO_TAG) or Sm(body, sm_at, *match.groups())
 
 
 def encode_sm(

@@ -99,7 +99,7 @@ def decode_receipt(sm: Sm) -> Receipt | None:
     if not 0 < len(message_id) <= MESSAGE_ID_MAX:
         return None
     if not 0 < state <= consts.REJECTED:
-        state = _STATES.get(stat, 0)
+        state = _STATES.get(stat.upper(), 0)
     intermediate = esm_class & consts.ESM_CLASS_INTERMEDIATE != 0 or state in _NOT_FINAL
     return Receipt(message_id, state, error, network_error_code, intermediate)
 
@@ -112,7 +112,7 @@ def _read(text: bytes) -> tuple[bytes, bytes, bytes]:
     found: dict[bytes, bytes] = {}
     for key, value in _fields(text.replace(b"\0", b"")):
         found.setdefault(key.lower(), value)
-    return found.get(b"id", b""), found.get(b"stat", b"").upper(), found.get(b"err", b"")[:16]
+    return found.get(b"id", b""), found.get(b"stat", b""), found.get(b"err", b"")[:16]
 
 
 def encode_receipt(

@@ -90,7 +90,7 @@ def _count(text: bytes, data_coding: int, alone: int, joined: int) -> int:
         if alphabet == _LATIN1 and text.translate(None, _GSM_LATIN1):
             alphabet = _OTHER_SINGLE
         else:
-            alphabet, text = _SEPTETS, _ESCAPED.sub(rb"\x1b\g<0>", text)
+            alphabet, text = _SEPTETS, _ESCAPED.sub(b"\x1b\\g<0>", text)
     if alphabet == _OTHER_SINGLE:
         alphabet, text = _UCS2, text.decode("latin-1").encode("utf-16-be")
     if len(text) <= _capacity(alphabet, alone):

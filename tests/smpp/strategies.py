@@ -1,5 +1,6 @@
 """What hypothesis draws from: fields that may stand in a PDU, and octets that may not."""
 
+import itertools
 from typing import Any
 
 from hypothesis import strategies as st
@@ -89,4 +90,4 @@ PDUS = st.builds(
 def cut(data: bytes, places: list[int]) -> list[bytes]:
     """The octets in pieces, cut at these places."""
     edges = [0, *sorted(place % (len(data) + 1) for place in places), len(data)]
-    return [data[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    return [data[start:end] for start, end in itertools.pairwise(edges)]

@@ -260,21 +260,27 @@ class Load:
             self._end("time is up, and nothing was read")
         elif in_flight:
             return
-        elif self._receipts_missing() <= 0 or not options.wait_receipts_s:
+        elif self._receipts_missing() > 0 and quiet_s < options.wait_receipts_s:
+            return
+        elif traffic.unanswered != traffic.resubmitted:
+            self._end("messages are left unanswered")
+        elif options.wait_receipts_s and self._receipts_missing() > 0 and self._receipts_known():
+            self._end("receipts are missing")
+        else:
             self._end(COMPLETE)
-        elif quiet_s >= options.wait_receipts_s:
-            known = options.registered_delivery & 3 == 1  # else nobody knows how many there will be
-            self._end("receipts are missing" if known else COMPLETE)
 
     def _begin_ns(self) -> int:
         return self.traffic.first_submit_ns or self._started_ns
 
     def _receipts_missing(self) -> int:
-        """Receipts still to come; at least one more when only failures get one."""
-        asked = self._options.registered_delivery & 3
-        if asked == 0:
+        """Receipts still to come; always one more when only failures get one."""
+        if self._options.registered_delivery & 3 == 0:
             return 0
-        return self.traffic.ok - self.traffic.receipts_distinct if asked == 1 else 1
+        return self.traffic.ok - self.traffic.receipts_distinct if self._receipts_known() else 1
+
+    def _receipts_known(self) -> bool:
+        """Whether each accepted message gets a receipt, so that one knows how many there will be."""
+        return self._options.registered_delivery & 3 == 1
 
     def _flush_acked(self) -> None:
         acked = self.traffic.acked

@@ -18,7 +18,9 @@ import contextlib
 import json
 import os
 import random
+import re
 import signal
+import struct
 import sys
 import threading
 import time
@@ -187,7 +189,10 @@ def _mo_body(command: Command) -> bytes:
         written = str(command.get("text", ""))
         coding = int(command.get("data_coding", 0 if written.isascii() else 8))
         text = written.encode("utf-16-be" if coding == 8 else "latin-1")
-    tlvs = (wire.tlv(int(tag), bytes.fromhex(value)) for tag, value in command.get("tlvs", ()))
+    try:
+        tlvs = [wire.tlv(tag, bytes.fromhex(value)) for tag, value in command.get("tlvs", ())]
+    except (TypeError, struct.error) as error:
+        raise CommandError(f"tlvs: a list of [tag, hex]: {error}") from None
     try:
         source, dest = (str(command[name]).removeprefix("+") for name in ("from", "to"))
     except KeyError as error:
@@ -278,7 +283,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         chosen = settings.from_options(options)
-        int(options.listen.rpartition(":")[2])
+        if re.fullmatch(r".*:\d{1,5}", options.listen) is None:
+            raise ValueError(f"--listen: HOST:PORT, not {options.listen!r}")
     except ValueError as error:
         parser.error(str(error))
     return run(serve(options, chosen))

@@ -80,6 +80,7 @@ class SmscLink(asyncio.Protocol):
         self._closing = False
         self._blocked = False  # the peer does not take our bytes
         self._reading = True
+        self._held = b""  # one read at most, kept through a silence
         self._answers: Later[list[bytes]] = Later()
         self._answers_bytes = 0
         self._receipts: Later[list[Receipt]] = Later()
@@ -101,7 +102,8 @@ class SmscLink(asyncio.Protocol):
         self._links.add(self)
         self._smsc.counts["connections"] += 1
         self._smsc.counts["connections_ever"] += 1
-        self.update_reading()
+        # Not at once: uvloop starts to read after this call, whatever was said within it.
+        asyncio.get_running_loop().call_soon(self.update_reading)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  (asyncio's signature)
         """Called by asyncio; what was not answered goes back to the account."""
@@ -153,6 +155,9 @@ class SmscLink(asyncio.Protocol):
     def speak_again(self) -> None:
         """Silence is over: what became due meanwhile goes out."""
         self.update_reading()
+        held, self._held = self._held, b""
+        if held:
+            self.data_received(held)
         self._on_timer()
 
     def drop(self, *, reset: bool) -> None:
@@ -167,7 +172,10 @@ class SmscLink(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Called by asyncio: everything one read brought, and everything it causes."""
-        if self._closing or self._smsc.silent:
+        if self._closing:
+            return
+        if self._smsc.silent:  # read before reading was paused
+            self._held += data
             return
         now_ns = time.monotonic_ns()
         buffer, frames = self._splitter.feed(data)

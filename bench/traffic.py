@@ -228,7 +228,7 @@ class Traffic:
         cpu_s = time.process_time() - self._cpu_start_s
         states = {value: name for name, value in wire.MESSAGE_STATES.items()}
         return Summary(
-            finished=complete and self.unanswered == self.resubmitted,
+            finished=complete,
             ended=ended,
             submitted=self.submitted,
             ok=self.ok,

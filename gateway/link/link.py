@@ -1,6 +1,6 @@
 """Link: a socket and the session on it, with one reader, one writer and one timer.
 
-Reads. One `recv` a wake-up, all its PDUs in one hand-over. Before the next read the link waits
+Reads. One read a wake-up, all its PDUs in one hand-over. Before the next read the link waits
 while any of these holds, and its session's deadlines stand still meanwhile: the open turn is full
 (`gate`), the peer does not take what we write (PENDING_MAX), or it has more requests unanswered
 than its window allows (`owed_max`). So a peer that does not read is not read, and nothing is
@@ -38,6 +38,10 @@ FLUSH_S: Final = 2.0
 """How long the end of a link waits for its last octets to be taken."""
 
 _ids = itertools.count(1)
+
+_received = memoryview(bytearray(RECEIVE_BYTES))
+"""Where every link reads into, since one thread reads them all: `recv(262144)` would take and give
+back 256 KiB of fresh pages a read, which costs four times the read itself."""
 
 
 class Owner(Protocol):
@@ -160,16 +164,16 @@ class Link:
         while True:
             await trio.lowlevel.wait_readable(sock)
             try:
-                data = sock.recv(RECEIVE_BYTES)
+                length = sock.recv_into(_received)
             except (BlockingIOError, InterruptedError):
                 continue
             except OSError as error:
                 self.end(f"lost: {error.strerror or error}")
                 return
-            if not data:
+            if not length:
                 self.end("closed by the peer")
                 return
-            events = session.receive_data(data, trio.current_time())
+            events = session.receive_data(bytes(_received[:length]), trio.current_time())
             if events:
                 self._hand_over(events)
             self._send_own()

@@ -8,7 +8,7 @@ import pytest
 
 from bench.process import SimulatorProcess
 
-STRICT = ("-W", "error", "-X", "dev")
+STRICT = ("-W", "error")
 
 
 class Simulators:

@@ -39,7 +39,7 @@ def test_events_at_once_count_together() -> None:
 @given(grid, st.integers(1, 5))
 def test_what_a_limit_lets_through_never_exceeds_it(times_ns: list[int], count: int) -> None:
     limit = RateLimit(count, SECOND_NS)
-    passed = []
+    passed: list[int] = []
     for time_ns in sorted(times_ns):
         room = sum(time_ns - SECOND_NS < earlier for earlier in passed) < count
         assert limit.has_room(time_ns) == room

@@ -11,6 +11,7 @@ Never for real traffic: what it holds in memory is lost with it.
 """
 
 import argparse
+import json
 import os
 import signal
 import sys
@@ -112,6 +113,9 @@ class BareCore:
         """What it had not answered is lost."""
         del now
         self._binds.pop(link_id, None)
+
+    def bind_writable(self, link_id: int, now: Now) -> None:
+        """It never clogs in a benchmark; if it does, the rate shows it."""
 
     def answers(self, link_id: int, events: list[Answer], now: Now) -> None:
         """One row a message, over its first."""
@@ -241,7 +245,8 @@ async def serve(config: Config) -> None:
         nursery.start_soon(flow.ticks)
         listening = server.listen()
         nursery.start_soon(server.serve)
-        print(f"ready on {', '.join(listening)}", flush=True)
+        ready = json.dumps({"message": "ready", "listening": listening})
+        print(ready, file=sys.stderr, flush=True)
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             async for _ in signals:
                 nursery.cancel_scope.cancel()

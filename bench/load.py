@@ -171,9 +171,9 @@ class Load:
     async def _keep_bind(self) -> None:
         """Hold one bind, and with `reconnect` connect and bind again and again."""
         pause_s = RECONNECT_S_MIN
-        while True:
+        while not self._over.is_set():
             was_bound = await self._hold_link()
-            if self._ended or not self._options.reconnect:
+            if self._over.is_set() or not self._options.reconnect:
                 return
             pause_s = RECONNECT_S_MIN if was_bound else min(pause_s * 2, RECONNECT_S_MAX)
             await asyncio.sleep(pause_s)
@@ -188,6 +188,8 @@ class Load:
             traffic.last_error = f"connect: {error}"
             return False
         self._links.append(link)
+        if self._over.is_set():
+            link.abort()
         try:
             status = await link.bound
             if status > 0:
@@ -258,9 +260,7 @@ class Load:
             return
         elif not options.reads:
             self._end("time is up, and nothing was read")
-        elif in_flight:
-            return
-        elif self._receipts_missing() > 0 and quiet_s < options.wait_receipts_s:
+        elif in_flight or (self._receipts_missing() > 0 and quiet_s < options.wait_receipts_s):
             return
         elif traffic.unanswered != traffic.resubmitted:
             self._end("messages are left unanswered")
@@ -346,6 +346,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _options(arguments: argparse.Namespace) -> LoadOptions:
     host, _, port = arguments.connect.rpartition(":")
+    if not port.isdecimal():
+        raise ValueError(f"--connect: HOST:PORT, not {arguments.connect!r}")
     if arguments.binds < 1 or arguments.window < 1:
         raise ValueError("binds and window: from 1 up")
     if arguments.rate is not None and arguments.rate <= 0:

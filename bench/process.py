@@ -10,6 +10,7 @@ It starts the tools with the interpreter it runs in and needs nothing installed 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -71,7 +72,8 @@ class ToolProcess:
         self._reader.join()
         for pipe in (self._popen.stdin, self._popen.stdout):
             if pipe is not None:
-                pipe.close()
+                with contextlib.suppress(BrokenPipeError):  # a command it did not live to read
+                    pipe.close()
 
     @property
     def pid(self) -> int:

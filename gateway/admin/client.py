@@ -31,6 +31,9 @@ ANSWER_S: Final = 30.0
 INTERRUPTED: Final = 130
 """128 + SIGINT, as shells have it."""
 
+USAGE_WIDTH: Final = 34
+"""In the list of verbs, a longer usage has a line of its own."""
+
 EPILOG: Final = """\
 exit status: 0 yes, 1 no, 2 usage, 3 no daemon. The socket is the one of --socket, else that of the
 --config file, else var/admin.sock."""
@@ -46,8 +49,8 @@ class CtlError(Exception):
 
 def main(argv: list[str]) -> int:
     """Runs one `ctl` command line; returns the exit code."""
-    options, words = _parser().parse_known_args(argv, argparse.Namespace(words=[]))
-    words = options.words + words
+    options = _parser().parse_args(argv)
+    words: list[str] = options.words
     found = grammar.find(words)
     if found is None:
         said = f"there is no verb {' '.join(words[:2])!r}" if words else "say what to do"
@@ -106,10 +109,6 @@ def verbs_text() -> str:
     return "verbs:\n" + "\n".join(text)
 
 
-USAGE_WIDTH: Final = 34
-"""Longer usages have a line of their own."""
-
-
 def _show(verb: Verb, reply: dict[str, Any], *, as_json: bool) -> int:
     result, text = reply["result"], reply["text"]
     if as_json:
@@ -160,8 +159,10 @@ def _socket_path(arguments: argparse.Namespace) -> Path:
 
 
 def configured_socket(path: Path) -> Path:
-    """The admin socket of a configuration file. Nothing else of the file matters, nor its faults:
-    its secrets may not be readable for who asks."""
+    """The admin socket of a configuration file.
+
+    Nothing else in the file matters, nor its faults: who asks may not even read its secrets.
+    """
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -206,12 +207,14 @@ class _Parser(argparse.ArgumentParser):
         self.exit(USAGE, f"{self.prog}: {message}\n{self.format_usage()}")
 
 
-def _options(parser: argparse.ArgumentParser, *, default: object) -> None:
-    """The options of `ctl` itself; they may stand before the verb or behind it."""
-    said = {"default": default} if default is argparse.SUPPRESS else {}
-    parser.add_argument("--socket", metavar="PATH", help="the admin socket", **said)
-    parser.add_argument("--config", metavar="FILE", help="the daemon's configuration", **said)
-    parser.add_argument("--json", action="store_true", help="print one JSON document", **said)
+def _options(parser: argparse.ArgumentParser, *, again: bool) -> None:
+    """The options of `ctl` itself; they may stand before the verb, or `again` behind it."""
+    nothing = argparse.SUPPRESS if again else None
+    off = argparse.SUPPRESS if again else False
+    add = parser.add_argument
+    add("--socket", metavar="PATH", default=nothing, help="the admin socket")
+    add("--config", metavar="FILE", default=nothing, help="the daemon's configuration file")
+    add("--json", action="store_true", default=off, help="print one JSON document")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -223,7 +226,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    _options(parser, default=None)
+    _options(parser, again=False)
     parser.add_argument("words", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     return parser
 
@@ -235,7 +238,7 @@ def _verb_parser(verb: Verb) -> argparse.ArgumentParser:
         description=verb.help,
         allow_abbrev=False,
     )
-    _options(parser, default=argparse.SUPPRESS)
+    _options(parser, again=True)
     for argument in verb.arguments:
         name = argument.name.replace("_", "-")
         match argument.kind:

@@ -26,10 +26,10 @@ import msgspec
 import trio
 
 from gateway.admin import grammar
+from gateway.admin.meter import SAMPLE_S
 from gateway.admin.office import Answer, Desk, Office
 from gateway.admin.verbs.process import counts
 from gateway.admin.verbs.table import TABLE
-from gateway.admin.meter import SAMPLE_S
 
 log = logging.getLogger(__name__)
 
@@ -78,12 +78,10 @@ class AdminServer:
         self._office = office
         self._connections = 0
 
-    async def serve(
-        self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-    ) -> None:
+    async def serve(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serves until it is cancelled. Raises OSError if the socket cannot be had."""
         listener = open_socket(self.path)
-        own = os.stat(self.path)
+        own = self.path.stat()
         desk = Desk.of(self._office)
         try:
             async with trio.open_nursery() as nursery:

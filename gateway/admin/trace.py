@@ -252,9 +252,7 @@ def _receipt(view: View, message: Message, ending: Ending | None) -> str:
         return "not asked for"
     if ending is None:
         return "not due yet"
-    if ending.state == states.SUBMITTED or not is_wanted(
-        message.registered_delivery, ending.state
-    ):
+    if ending.state == states.SUBMITTED or not is_wanted(message.registered_delivery, ending.state):
         return "not asked for"
     return "owed" if _is_owed(view, message) else "delivered"
 
@@ -272,14 +270,16 @@ def _is_owed(view: View, message: Message) -> bool:
 def _inbound(message_id: int, inbound: Inbound) -> Trace:
     """A message from a handset: it has no states, it is stored and owed to a client."""
     sm = decode_sm_leniently(inbound.body)
-    is_read = isinstance(sm, Sm)
+    source, destination = (b"", b"")
+    if isinstance(sm, Sm):
+        source, destination = sm.source_addr, sm.destination_addr
     return Trace(
         id=ids.to_text(message_id).decode(),
         kind="inbound",
         state="stored",
         client=inbound.client,
-        sender=sender_text(sm.source_addr.removeprefix(b"+")) if is_read else "",
-        recipient=sender_text(sm.destination_addr.removeprefix(b"+")) if is_read else "",
+        sender=sender_text(source.removeprefix(b"+")),
+        recipient=sender_text(destination.removeprefix(b"+")),
         carrier=inbound.carrier,
         accepted_at=inbound.received_at,
         steps=[Step(inbound.received_at, "stored", "delivered by the carrier", inbound.carrier)],

@@ -124,7 +124,9 @@ def oldest_in_states(state: State) -> dict[str, float]:
     _note(found, "submitted", [decode_awaiting(row).answered_at for _, row in rows])
     for name in ("held", "in_doubt"):
         code = states.NAMES.index(name)
-        _note(found, name, [row.since for _, row in parked(state, b"", FIRSTS) if row.state == code])
+        _note(
+            found, name, [row.since for _, row in parked(state, b"", FIRSTS) if row.state == code]
+        )
     return found
 
 

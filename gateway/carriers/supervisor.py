@@ -50,6 +50,9 @@ class Door(Protocol):
     def bind_down(self, link: Link) -> None:
         """A carrier's link has ended."""
 
+    def bind_writable(self, link: Link) -> None:
+        """A carrier's link takes octets again."""
+
     def answers(self, link: Link, events: list[Answer]) -> None:
         """A carrier answers submit_sm."""
 
@@ -190,6 +193,10 @@ class Supervisor:
     def on_answers(self, link: Link, answers: list[Answer]) -> None:
         """submit_sm_resp of the carrier."""
         self._door.answers(link, answers)
+
+    def on_writable(self, link: Link) -> None:
+        """The carrier reads again."""
+        self._door.bind_writable(link)
 
     def on_event(self, link: Link, event: Event) -> None:
         """The answer to our bind."""

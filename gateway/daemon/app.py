@@ -20,15 +20,16 @@ from typing import Final
 
 import trio
 
+from gateway.admin.monitor import MetricsServer
 from gateway.admin.server import AdminServer
 from gateway.carriers.supervisor import Kind, Supervisor
 from gateway.config.schema import Carrier as CarrierSettings
 from gateway.config.schema import Config
 from gateway.config.schema import Route as RouteSettings
 from gateway.daemon import drain, systemd
+from gateway.daemon.changes import Changes
 from gateway.daemon.flow import Flow, now
 from gateway.ingress.smpp_server import Server
-from gateway.metrics.server import MetricsServer
 from gateway.relay.core import Core
 from gateway.relay.state import Bind, Carrier, Client, Match, Policy, Route, State
 from gateway.relay.turn import Overlay, TurnMachine
@@ -77,6 +78,7 @@ class App:
             turn_events_max=config.limits.turn_events,
             turn_octets_max=config.limits.turn_bytes,
         )
+        self.changes = Changes(self.core, self.flow)
         self.server = Server(config.smpp, config.client, self.flow)
         self.supervisors = build_supervisors(config, self.state, self.flow)
         self.admin = AdminServer(Path(config.admin.socket), self)

@@ -17,19 +17,21 @@ beyond the reserve, ends the process: what is on disk is the truth, and the rest
 """
 
 import time
-from typing import Final
+from collections.abc import Callable
+from typing import Final, Protocol, TypeVar
 
 import trio
 
 from gateway.link.gate import Gate
 from gateway.link.link import Link
 from gateway.model.now import Now
-from gateway.registry.catalog import Plan
-from gateway.relay.core import Core
+from gateway.model.room import Room
 from gateway.relay.state import Bind
-from gateway.relay.turn import Owed, TurnMachine, release
+from gateway.relay.turn import Owed, Released, Ticket, TurnMachine, release
 from gateway.smpp.events import Answer, Deliver, Submit
 from gateway.store.committer import Committer
+
+T = TypeVar("T")
 
 ROOM_POLL_S: Final = 1.0
 """How often a full disk is looked at again while nothing is committed."""
@@ -38,12 +40,34 @@ LONGEST_NAP_S: Final = 3600.0
 """trio takes no infinite sleep together with a clock that steps; nothing depends on this."""
 
 
+class Driven(Protocol):
+    """The core as the loops see it: `relay.core.Core`, or the bare relay of the bench."""
+
+    def client_up(self, link_id: int, client_name: str, *, receives: bool, now: Now) -> None: ...
+    def client_down(self, link_id: int, owed: list[Owed], now: Now) -> None: ...
+    def submits(self, link_id: int, events: list[Submit], now: Now) -> list[bytes]: ...
+    def deliver_answers(self, link_id: int, events: list[Answer], now: Now) -> None: ...
+    def bind_up(
+        self, bind: Bind, link_id: int, *, window: int, sends: bool, now: Now
+    ) -> None: ...
+    def bind_down(self, link_id: int, now: Now) -> None: ...
+    def bind_writable(self, link_id: int, now: Now) -> None: ...
+    def answers(self, link_id: int, events: list[Answer], now: Now) -> None: ...
+    def delivers(self, link_id: int, events: list[Deliver], now: Now) -> list[bytes]: ...
+    def close_turn(self) -> None: ...
+    def released(self, back: Released, now: Now) -> None: ...
+    def tick(self, now: Now) -> None: ...
+    def next_wake(self) -> float: ...
+    def room_changed(self, room: Room) -> None: ...
+    def stop(self) -> None: ...
+
+
 class Flow:
     """Joins links, core and committer. Implements the doors of `ingress` and `carriers`."""
 
     def __init__(
         self,
-        core: Core,
+        core: Driven,
         machine: TurnMachine,
         committer: Committer,
         *,
@@ -170,6 +194,11 @@ class Flow:
         self.core.bind_down(link.id, now())
         self._check()
 
+    def bind_writable(self, link: Link) -> None:
+        """A carrier's link takes octets again, after it gave some messages back."""
+        self.core.bind_writable(link.id, now())
+        self._check()
+
     def answers(self, link: Link, events: list[Answer]) -> None:
         """A carrier answers submit_sm."""
         self.core.answers(link.id, events, now())
@@ -181,14 +210,15 @@ class Flow:
         self._check()
         return refusals
 
-    # The door of the admin socket
+    # The door of everybody else
 
-    async def registry_apply(self, plan: Plan) -> None:
-        """Applies an import; returns when it is on disk."""
+    async def change(self, act: Callable[[Ticket, Now], T]) -> T:
+        """Lets `act` change the core and leave its ticket; returns when that is on disk."""
         ticket = Done()
-        self.core.registry_apply(plan, ticket, now())
+        result = act(ticket, now())
         self._check()
         await ticket.event.wait()
+        return result
 
     def stop(self) -> None:
         """Clients are not read any more, and nothing new goes to the carriers."""

@@ -205,6 +205,9 @@ class _Visitor:
     def on_answers(self, link: Link, answers: list[Answer]) -> None:
         self._server.door.deliver_answers(link, answers)
 
+    def on_writable(self, link: Link) -> None:
+        """Only links to carriers submit."""
+
     def on_event(self, link: Link, event: Event) -> None:
         if not isinstance(event, BindRequest):
             return

@@ -56,6 +56,9 @@ class Owner(Protocol):
     def on_event(self, link: "Link", event: Event) -> None:
         """Anything about the session itself."""
 
+    def on_writable(self, link: "Link") -> None:
+        """The socket takes octets again, after `submit` gave some back."""
+
 
 class Link:
     """One link, from its socket to its end. `id` is never used again."""
@@ -83,6 +86,7 @@ class Link:
         self._shortest_s = shortest_s
         self._unbound: int | None = None
         self._pending = bytearray()
+        self._clogged = False
         self._has_pending = trio.Event()
         self._relieved = trio.Event()
         self._scope = trio.CancelScope()
@@ -124,7 +128,8 @@ class Link:
 
     def submit(self, messages: list[Message]) -> list[Message]:
         """Writes submit_sm; gives back those of which no octet left."""
-        if self._pending or self.ended is not None:
+        if self._pending or self._clogged or self.ended is not None:
+            self._clog()
             return messages
         taken, left = messages, []
         room = self.session.room
@@ -144,6 +149,7 @@ class Link:
             at += len(pdus[whole])
             whole += 1
         self._keep(data[sent:at])
+        self._clog()
         self.session.withdraw(len(pdus) - whole)
         return taken[whole:] + left
 
@@ -188,6 +194,9 @@ class Link:
             del self._pending[:sent]
             if not self._pending:
                 self._has_pending = trio.Event()
+                if self._clogged:
+                    self._clogged = False
+                    self._owner.on_writable(self)
             if len(self._pending) <= PENDING_MAX:
                 self._relieved.set()
 
@@ -284,6 +293,11 @@ class Link:
         if data:
             self._pending += data
             self._has_pending.set()
+
+    def _clog(self) -> None:
+        """The owner hears of it when the socket takes octets again."""
+        self._clogged = True
+        self._has_pending.set()
 
     def _send_now(self, data: bytes) -> int:
         """As many octets as the socket takes now."""

@@ -70,6 +70,7 @@ class Core:
         bind.link_id = link_id
         bind.room = window
         bind.sends = sends
+        bind.clogged = False
         self.state.binds[link_id] = bind
         if sends:
             bind.carrier.bound.append(bind)
@@ -98,6 +99,13 @@ class Core:
         self.state.touch(bind)
         schedule.pump(self.state, now)
         self._pump_clients(now)
+
+    def bind_writable(self, link_id: int, now: Now) -> None:
+        """Its socket takes octets again, after it gave some messages back."""
+        bind = self.state.binds.get(link_id)
+        if bind is not None:
+            bind.clogged = False
+            schedule.pump(self.state, now)
 
     def answers(self, link_id: int, events: list[Answer], now: Now) -> None:
         """submit_sm_resp of one carrier link."""
@@ -129,6 +137,7 @@ class Core:
                 bind.flights.pop(message.id, None)
                 if bind.link_id == link_id and link_id in state.binds:
                     bind.room += 1
+            bind.clogged = True
             answers.unsent(state, messages, now)
             state.touch(bind)
         for link_id, owed in back.undelivered:
@@ -155,14 +164,16 @@ class Core:
         retry_at = self.state.retries[0][0] if self.state.retries else float("inf")
         return min(schedule.next_wake(self.state), retry_at, self.sweep.due_at)
 
-    def release_parked(self, message_ids: list[int], now: Now) -> int:
+    def release_parked(self, message_ids: list[int], ticket: Ticket, now: Now) -> int:
         """Messages that are held or in doubt go back into their lanes; how many did."""
+        self.state.machine.open.tickets.append(ticket)
         released = parked.release(self.state, message_ids, now)
         schedule.pump(self.state, now)
         return released
 
-    def expire_parked(self, message_ids: list[int], now: Now) -> int:
+    def expire_parked(self, message_ids: list[int], ticket: Ticket, now: Now) -> int:
         """Messages that are held or in doubt end as expired; how many did."""
+        self.state.machine.open.tickets.append(ticket)
         expired = parked.expire(self.state, message_ids, now)
         self._pump_clients(now)
         return expired

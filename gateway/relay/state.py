@@ -108,9 +108,12 @@ class Client:
 
 
 class Bind:
-    """One bound session with a carrier. `flights`: what was sent or is about to be, unanswered."""
+    """One bound session with a carrier. `flights`: what was sent or is about to be, unanswered.
 
-    __slots__ = ("carrier", "dirty", "flights", "index", "key", "link_id", "room", "sends")
+    `clogged`: its socket took no more octets; nothing goes to it until it does.
+    """
+
+    __slots__ = ("carrier", "clogged", "dirty", "flights", "index", "key", "link_id", "room", "sends")
 
     def __init__(self, carrier: "Carrier", index: int) -> None:
         self.carrier = carrier
@@ -121,6 +124,7 @@ class Bind:
         self.room = 0
         self.flights: dict[int, Message] = {}
         self.dirty = False
+        self.clogged = False
 
 
 class Carrier:
@@ -176,7 +180,7 @@ class Carrier:
         best = None
         room = 0
         for bind in self.bound:
-            if bind.room > room:
+            if bind.room > room and not bind.clogged:
                 best, room = bind, bind.room
         return best
 

@@ -72,14 +72,14 @@ def is_receipt(esm_class: int) -> bool:
 def decode_receipt(sm: Sm) -> Receipt | None:
     """The receipt in this deliver_sm; None if it is none, or names no message."""
     esm_class = sm.flags[0]
-    if esm_class & 0x3C not in _TYPES:
+    if esm_class & consts.ESM_CLASS_TYPE not in _TYPES:
         return None
     body = sm.body
     at = sm.sm_at + sm.options[4]
     text = body[sm.sm_at : at]
     message_id = network_error_code = b""
     state, end = 0, len(body)
-    while at < end:  # the session has seen to it that the TLVs are whole
+    while at < end:  # decode_sm has seen to it that the TLVs are whole
         tag, length = _tlv_head(body, at)
         at += 4 + length
         if tag == 0x001E:  # receipted_message_id

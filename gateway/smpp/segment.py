@@ -49,23 +49,14 @@ _ESC: Final = 0x1B
 _ESCAPED: Final = re.compile(rb"[\f\[\\\]^{|}~]")
 """Characters of ASCII that the default alphabet has only behind an escape."""
 
-_GSM_LATIN1: Final = bytes(
-    sorted(
-        set(range(0x20, 0x7F)) - {0x60}
-        | set(b"\n\r\f")
-        | set(
-            "\u00a3\u00a5\u00e8\u00e9\u00f9\u00ec\u00f2\u00c7\u00d8\u00f8\u00c5\u00e5".encode(
-                "latin-1"
-            )
-        )
-        | set(
-            "\u00a4\u00a7\u00c6\u00e6\u00df\u00c9\u00a1\u00c4\u00d6\u00d1\u00dc\u00bf".encode(
-                "latin-1"
-            )
-        )
-        | set("\u00e4\u00f6\u00f1\u00fc\u00e0".encode("latin-1"))
-    )
+_GSM_LATIN1: Final = (
+    bytes(range(0x20, 0x60))
+    + bytes(range(0x61, 0x7F))
+    + b"\n\f\r"
+    + "£¥èéùìòÇØøÅå¤§ÆæßÉ¡ÄÖÑÜ¿äöñüà".encode("latin-1")
 )
+"""Latin-1 that the default alphabet has, behind an escape or not: all of ASCII but the backtick,
+and these (3GPP TS 23.038 section 6.2.1)."""
 
 
 def segments(sm: Sm) -> int:
@@ -74,7 +65,6 @@ def segments(sm: Sm) -> int:
     if 0 < sm_length <= PART_OCTETS:
         return 1  # one part, whatever is in it: a header that joins parts is only sent with one
     text = sm.short_message or tlv.find(sm.tlvs, consts.TLV_MESSAGE_PAYLOAD) or b""
-    header = 0
     if sm.flags[0] & consts.ESM_CLASS_UDHI and text:
         header = text[0] + 1
         joined = text[1:2] in (b"\x00", b"\x08")

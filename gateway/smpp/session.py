@@ -8,7 +8,7 @@ The shell's side of the contract, in order:
    made just before they are written; those that did not leave are taken back by `withdraw(...)`;
 4. `on_deadline(now)` when `next_deadline()` has come;
 5. after a `LinkFault`, an `UnbindAnswer`, our unbind_resp, or the end of the link: close the link,
-   and `abandon()` hands back the requests that nobody answered.
+   and `abandon()` hands back the requests that nobody answered (first `withdraw` what never left).
 
 By itself it answers what is owed to nothing on disk: enquire_link, bodies that break the rules of
 their fields (`codec`), commands that are illegal in this state or not done here (`states`). What a

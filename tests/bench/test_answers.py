@@ -32,7 +32,7 @@ def test_ids_are_unpredictable_and_distinct_unless_told_otherwise(simulators: Si
 def test_the_same_seed_gives_the_same_ids_and_faults(simulators: Simulators) -> None:
     answers = []
     for _ in range(2):
-        with Client(simulators("--errors=0x58:0.5", seed=7)) as client:
+        with Client(simulators("--errors=0x58:0.5", "--seed=7")) as client:
             client.submit_many(1)
             answers.append([client.receive()])
             client.submit_many(1)

@@ -2,15 +2,13 @@
 
 import asyncio
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from bench import wire
 from bench.ledger import Tally, read_acked
-from bench.load import COMPLETE, Load, LoadOptions, run_load
+from bench.load import COMPLETE, LoadOptions, main, run_load
 from bench.process import LoadProcess, run_load_process
 from bench.traffic import Samples, SubmitTemplate, Summary
 from tests.bench.conftest import STRICT, Simulators
@@ -136,17 +134,19 @@ def test_repeated_receipts_are_counted_once_and_twice(simulators: Simulators) ->
     assert summary.finished
 
 
-@pytest.mark.parametrize(("form", "matching"), [("both", 50), ("text", 0), ("tlv", 0)])
-def test_an_id_counts_as_matching_only_in_text_and_tlv(
-    simulators: Simulators, form: str, matching: int
-) -> None:
-    simulator = simulators(f"--receipt-form={form}", "--receipt-stat-mix=UNDELIV:1")
+def test_an_id_counts_as_matching_only_in_text_and_tlv(simulators: Simulators) -> None:
+    simulator = simulators("--receipt-stat-mix=UNDELIV:1")
 
-    summary = run_here(simulator.address, count=50, wait_receipts_s=2.0)
-
-    assert (summary.receipts, summary.receipts_distinct) == (50, 50)
-    assert summary.receipts_matching_both == matching
-    assert summary.receipts_by_state == ({} if form == "text" else {"UNDELIV": 50})
+    for form, matching, states in (
+        ("both", 50, {"UNDELIV": 50}),
+        ("text", 0, {}),
+        ("tlv", 0, {"UNDELIV": 50}),
+    ):
+        simulator.set(receipt_form=form)
+        summary = run_here(simulator.address, count=50, wait_receipts_s=2.0)
+        assert (summary.receipts, summary.receipts_distinct) == (50, 50)
+        assert summary.receipts_matching_both == matching
+        assert summary.receipts_by_state == states
 
 
 def test_a_receipt_that_overtakes_its_answer_is_no_stray(simulators: Simulators) -> None:
@@ -194,7 +194,7 @@ def test_a_run_that_reconnects_counts_what_a_lost_link_left(simulators: Simulato
     assert not summary.finished
     assert summary.submitted == 200 == summary.ok + summary.unanswered
     assert summary.unanswered > 0
-    assert summary.links_lost == summary.binds_ever - 2 > 0
+    assert 0 < summary.links_lost <= summary.binds_ever <= summary.links_lost + 2
     assert tally.duplicates() == {}
 
 
@@ -328,22 +328,32 @@ def test_progress_shows_the_run_while_it_lasts_and_its_end(simulators: Simulator
     assert seen[-1] == final
 
 
-def test_options_that_make_no_sense_are_explained() -> None:
-    for arguments, says in (
-        (["--connect=127.0.0.1:1"], b"one of the arguments --count --seconds is required"),
-        (["--connect=here", "--count=1"], b"invalid literal"),
-        (["--connect=127.0.0.1:1", "--count=1", "--text-bytes=5"], b"text-bytes: from 13"),
-    ):
-        ended = subprocess.run(
-            [sys.executable, "-m", "bench.load", *arguments],
-            capture_output=True,
-            check=False,
-            timeout=10,
-        )
-        assert ended.returncode == 2
-        assert says in ended.stderr
-    with pytest.raises(ValueError, match="either a count or seconds"):
-        asyncio.run(Load(LoadOptions(host="", port=0)).run())
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--connect=127.0.0.1:1"], "one of the arguments --count --seconds is required"),
+        (["--connect=here", "--count=1"], "--connect: HOST:PORT, not 'here'"),
+        (["--connect=127.0.0.1:1", "--count=1", "--text-bytes=5"], "text-bytes: from 13"),
+        (["--connect=127.0.0.1:1", "--count=1", "--binds=0"], "binds and window: from 1 up"),
+        (["--connect=127.0.0.1:1", "--count=1", "--rate=0"], "rate: above 0"),
+        (["--connect=127.0.0.1:1", "--count=1", "--from=,"], "from: at least one address"),
+        (["--connect=127.0.0.1:1", "--count=1", "--to-range=0"], "to-range: from 1 to"),
+    ],
+)
+def test_options_that_make_no_sense_are_explained(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+
+    assert ended.value.code == 2
+    assert says in capsys.readouterr().err
+
+
+def test_a_run_needs_either_a_count_or_a_time() -> None:
+    for enough in ({}, {"count": 1, "seconds": 1.0}):
+        with pytest.raises(ValueError, match="either a count or seconds"):
+            asyncio.run(run_load(options("127.0.0.1:1", **enough)))
 
 
 def test_a_template_has_room_for_every_destination() -> None:

@@ -20,11 +20,14 @@ def test_python_smpplib_binds_submits_and_gets_its_receipt(simulators: Simulator
     answers: list[Any] = []
     receipts: list[Any] = []
 
+    def on_answer(pdu: Any) -> None:
+        answers.append(pdu)
+
     def on_receipt(pdu: Any) -> int:
         receipts.append(pdu)
         return int(smpplib.consts.SMPP_ESME_ROK)
 
-    client.set_message_sent_handler(lambda pdu: answers.append(pdu))
+    client.set_message_sent_handler(on_answer)
     client.set_message_received_handler(on_receipt)
 
     client.connect()

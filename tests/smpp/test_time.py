@@ -29,6 +29,7 @@ def test_an_empty_time_is_none() -> None:
         (b"261123120000700+", NOON + 0.7),
         (b"261123140000008+", NOON),  # 14:00, two hours ahead of UTC
         (b"261123040000032-", NOON),  # 04:00 in Los Angeles, eight hours behind
+        (b"261124000000048+", NOON),  # twelve hours, the most there is
         (b"280229235959000-", utc(2028, 2, 29, 23, 59, 59)),
         (b"990101000000000+", utc(2099, 1, 1, 0, 0, 0)),
     ],

@@ -147,6 +147,20 @@ def test_a_paused_session_has_no_deadline_and_afterwards_as_long_as_before() -> 
     assert session.next_deadline() == 1060.0  # of the request, which was made 60 s of ours before
 
 
+def test_what_happens_after_a_pause_is_timed_from_then() -> None:
+    session = bound_session("esme", response_timeout_s=20.0)
+    session.pause(10.0)
+    session.resume(1010.0)
+    session.receive_data(ENQUIRE_LINK, 1020.0)
+    assert session.next_deadline() == 1050.0
+
+    session.request(consts.SUBMIT_SM, SUBMIT_BODY, "a", 1025.0)
+    assert session.next_deadline() == 1045.0
+    session.pause(1030.0)
+    session.resume(1031.0)
+    assert session.next_deadline() == 1046.0
+
+
 def test_a_request_made_in_a_pause_is_as_old_as_the_pause() -> None:
     session = bound_session("esme", enquire_link_s=1000.0)
     session.pause(10.0)

@@ -53,6 +53,8 @@ def test_numbers_still_in_use_are_passed_over() -> None:
 
     window._next = LAST - 1
     assert HEADER.unpack_from(window.send_own(consts.UNBIND))[3] == 3
+    window._next = 2
+    assert [4] == sent(window, "c")
 
 
 def test_own_requests_take_no_room_and_can_be_given_up_by_kind() -> None:

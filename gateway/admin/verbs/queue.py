@@ -93,7 +93,10 @@ async def _decide(
         return Answer(USAGE, text=f"no message can have the id {', '.join(unread)}")
     count = await _in_bites([number for number in numbers if number is not None], act)
     if count < len(set(numbers)):
-        return no(f"{done} {count} of {len(set(numbers))}: only what is held or in doubt can be", {done: count})
+        return no(
+            f"{done} {count} of {len(set(numbers))}: only what is held or in doubt can be",
+            {done: count},
+        )
     return yes({done: count})
 
 

@@ -33,9 +33,7 @@ async def import_(desk: Desk, args: Args) -> Answer:
     catalog = desk.office.state.catalog
     dry_run = args.get("dry_run", False)
     async with desk.registry_lock:
-        plan = await trio.to_thread.run_sync(
-            _plan, catalog, args["file"], args.get("prune", False)
-        )
+        plan = await trio.to_thread.run_sync(_plan, catalog, args["file"], args.get("prune", False))
         apply = not plan.faults and not dry_run
         if apply and plan.rows:
             await desk.office.flow.registry_apply(plan)

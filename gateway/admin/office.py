@@ -1,7 +1,7 @@
 """Office: what may be looked at and touched of the running daemon, by verbs and by the monitor.
 
 `daemon.app.App` is one. Everything here is read on the loop and without waiting; what changes
-anything goes through `Flow`, which returns when the change is on disk.
+anything goes through `Changes`, which returns when the change is on disk.
 
 `Desk` is an office with what those who work there share: the meter, and a lock for each thing that
 only one may do at a time.
@@ -28,7 +28,7 @@ Args = dict[str, Any]
 """The arguments of a request, checked against `grammar`."""
 
 
-class Flow(Protocol):
+class Changes(Protocol):
     """The door of the admin socket. Each returns when what it did is on disk."""
 
     async def registry_apply(self, plan: Plan) -> None:
@@ -53,7 +53,7 @@ class Office(Protocol):
         """What the core remembers, and its view of the disk."""
 
     @property
-    def flow(self) -> Flow:
+    def changes(self) -> Changes:
         """How to change anything."""
 
     @property

@@ -68,12 +68,12 @@ async def queue(desk: Desk, args: Args) -> Answer:
 
 async def release(desk: Desk, args: Args) -> Answer:
     """Puts parked messages back into their lanes."""
-    return await _decide(desk, args, "released", desk.office.flow.release_parked)
+    return await _decide(desk, args, "released", desk.office.changes.release_parked)
 
 
 async def expire(desk: Desk, args: Args) -> Answer:
     """Ends parked messages."""
-    return await _decide(desk, args, "expired", desk.office.flow.expire_parked)
+    return await _decide(desk, args, "expired", desk.office.changes.expire_parked)
 
 
 async def _decide(

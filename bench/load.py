@@ -231,9 +231,9 @@ class Load:
             for link in self._links:
                 link.keep_alive(now_ns, int(self._options.enquire_link_s * 1e9))
         if not self._ended:
-            self._check_end(now_ns)
             if self._progress is not None and number % self._progress_ticks == 0:
                 self._progress(self.summary())
+            self._check_end(now_ns)
 
     def _pace(self, now_ns: int, rate: float) -> None:
         """Send what the rate allows by now, spread over the links in turn."""

@@ -5,7 +5,7 @@ sequence_number. `Traffic` is what all links of a run share: tokens to give out,
 message id we were given with how many receipts it got, so that a receipt can be told from a stray
 one. Links (`esme_link`) do the reading and writing, `load` opens them and decides when it is over.
 
-Memory is some 170 bytes per accepted message, for the ids: 10 million messages need 1.7 GB.
+Memory is some 110 bytes per accepted message, for the ids: 10 million messages need 1.1 GB.
 """
 
 from __future__ import annotations

@@ -25,7 +25,16 @@ from gateway.model.records import Message
 from gateway.relay.turn import Owed
 from gateway.smpp import consts
 from gateway.smpp.codec import with_registered_delivery
-from gateway.smpp.events import Answer, Deliver, Event, LinkFault, Submit, UnbindAnswer, Unbound
+from gateway.smpp.events import (
+    Answer,
+    BindAnswer,
+    Deliver,
+    Event,
+    LinkFault,
+    Submit,
+    UnbindAnswer,
+    Unbound,
+)
 from gateway.smpp.session import Session
 
 RECEIVE_BYTES: Final = 256 * 1024
@@ -214,7 +223,10 @@ class Link:
             self._send_own()
 
     def _hand_over(self, events: list[Event]) -> None:
-        """Sorts what one read brought; messages first, the session's own matters last."""
+        """Sorts what one read brought: messages, then answers, the session's own matters last.
+
+        But not the answer to our bind: a carrier may deliver in the same segment.
+        """
         messages: list[Submit | Deliver] = []
         answers: list[Answer] = []
         others: list[Event] = []
@@ -223,6 +235,8 @@ class Link:
                 messages.append(event)
             elif isinstance(event, Answer):
                 answers.append(event)
+            elif isinstance(event, BindAnswer):
+                self._on_event(event)
             else:
                 others.append(event)
         if messages:

@@ -133,6 +133,14 @@ def test_the_error_is_kept_as_it_stands_but_bounded(err: bytes, error: bytes) ->
     assert error == found.error
 
 
+def test_the_longest_id_that_is_taken() -> None:
+    text = USUAL.replace(b"0a1b2c", b"7" * 255)
+    found = read(b"", (consts.TLV_MESSAGE_PAYLOAD, text))
+
+    assert found is not None
+    assert found.message_id == b"7" * 255
+
+
 def test_an_intermediate_notification_is_never_the_end() -> None:
     found = read(USUAL, esm_class=consts.ESM_CLASS_INTERMEDIATE)
 
@@ -157,6 +165,15 @@ def test_tlvs_count_more_than_the_text() -> None:
     )
 
     assert Receipt(b"other", 5, b"000", b"\x03\x00\x22", intermediate=False) == found
+
+
+@pytest.mark.parametrize("state", range(consts.ENROUTE, consts.REJECTED + 1))
+def test_every_state_of_the_specification_counts_more_than_the_text(state: int) -> None:
+    text = USUAL if state != consts.DELIVERED else USUAL.replace(b"DELIVRD", b"EXPIRED")
+    found = read(text, (consts.TLV_MESSAGE_STATE, bytes([state])))
+
+    assert found is not None
+    assert state == found.state
 
 
 def test_tlvs_are_enough_without_a_text() -> None:

@@ -146,7 +146,7 @@ def build_state(config: Config, machine: TurnMachine, view: Overlay) -> State:
         guard_s=config.limits.guard_ms / 1000,
         text_keep_s=retention.text_days * DAY_S,
         record_keep_s=retention.record_days * DAY_S,
-        inbound_keep_s=retention.undelivered_s,
+        undelivered_keep_s=retention.undelivered_s,
     )
     state = State(view=view, machine=machine, policy=policy, working_set=config.limits.working_set)
     for client in config.client:

@@ -58,7 +58,7 @@ def to_text(message_id: int) -> bytes:
 
 def from_text(text: str) -> int | None:
     """The id that these 13 characters name, in either case; None if they name none."""
-    raw = text.lower().encode("ascii", "replace")
+    raw = text.encode("ascii", "replace").lower()
     if len(raw) != TEXT_LENGTH:
         return None
     value = 0

@@ -15,7 +15,7 @@ from typing import Final
 from gateway.model import ids, records, tables
 from gateway.model.now import Now
 from gateway.relay import finish
-from gateway.relay.state import OUTBOX_ROW, Chunk, Client, ClientLink, State
+from gateway.relay.state import COUNT_OUTBOX, OUTBOX_ROW, Chunk, Client, ClientLink, State
 from gateway.relay.turn import Owed
 from gateway.smpp import consts
 
@@ -85,6 +85,29 @@ def answered(state: State, link: ClientLink, owed: Owed, status: int, now: Now) 
 def take_back(client: Client, owed: list[Owed]) -> None:
     """These were not answered, or never left: they are owed still, in their order."""
     client.outbox.ready.extendleft(reversed(owed))
+
+
+def drop(state: State, client: Client, row_key: bytes) -> None:
+    """A row of a client that is not bound has waited too long: nobody is owed it any more."""
+    box = client.outbox
+    kept = [owed for owed in box.ready if owed.chunk.key != row_key]
+    if len(kept) != len(box.ready):
+        box.ready.clear()
+        box.ready.extend(kept)
+        box.loaded -= 1
+    box.rows -= 1
+    state.outboxes.add(client)
+    state.machine.open.writes[tables.OUTBOX][row_key] = None
+
+
+def drop_nobodys(state: State, name: str, row_key: bytes) -> None:
+    """The same for a client that is not configured any more: only its count is left of it."""
+    count_key = COUNT_OUTBOX + name.encode()
+    rows = state.view.get(tables.COUNT, count_key)
+    left = (int.from_bytes(rows, "big") if rows else 1) - 1
+    writes = state.machine.open.writes
+    writes[tables.COUNT][count_key] = left.to_bytes(8, "big") if left else None
+    writes[tables.OUTBOX][row_key] = None
 
 
 def key(client: Client, number: int) -> bytes:

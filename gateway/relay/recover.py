@@ -35,8 +35,12 @@ def recover(state: State, now: Now) -> list[str]:
     Returns warnings for the people who run it.
     """
     _begin_start(state)
-    state.catalog.load(_scan(state, tables.REGISTRY, b""))
-    warnings = _counts(state, now)
+    warnings = [
+        f"the registry's row {key} cannot be read: import that record again; until then its "
+        "messages are refused"
+        for key in state.catalog.load(_scan(state, tables.REGISTRY, b""))
+    ]
+    warnings += _counts(state, now)
     _awaiting(state)
     _orphans(state)
     _in_flight(state, now)

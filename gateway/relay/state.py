@@ -244,6 +244,7 @@ class Counters:
         "orphans",
         "receipts",
         "resent",
+        "undelivered",
         "unsent",
     )
 
@@ -260,6 +261,7 @@ class Counters:
     orphans: int
     receipts: int
     resent: int
+    undelivered: int
     unsent: int
 
 
@@ -272,7 +274,7 @@ class Policy(msgspec.Struct, frozen=True):
     guard_s: float = GUARD_S
     text_keep_s: float = 7 * 86400.0
     record_keep_s: float = 90 * 86400.0
-    inbound_keep_s: float = 72 * 3600.0
+    undelivered_keep_s: float = 72 * 3600.0
 
 
 class State:

@@ -4,7 +4,10 @@
     parked     the same: held and in doubt messages expire, too
     awaiting   the carrier's receipt_timeout_s is over: unknown, corrected by a late receipt
     orphan     older than ORPHAN_KEEP_S: dropped
-    message, final, history, inbound   older than their retention: purged, and counted as purged
+    outbox     owed to a client that has not come for undelivered_s: dropped, and counted
+    message    the text goes text_days after the end, the rest record_days after it, with `final`
+               and `history`: purged, and counted as purged
+    inbound    the same, by when it came
 
 It walks each table from front to end, BITE rows a call, and begins again every PASS_S. It rides in
 ordinary turns, so it never holds up traffic for longer than a bite.
@@ -14,7 +17,7 @@ from typing import Final
 
 from gateway.model import ids, records, states, tables
 from gateway.model.now import Now
-from gateway.relay import finish
+from gateway.relay import finish, outbox
 from gateway.relay.lanes import mark_resends
 from gateway.relay.state import State
 
@@ -125,11 +128,41 @@ def _orphan(state: State, key: bytes, row: bytes, now: Now) -> None:
         carrier.orphans.pop(orphan.message_id, None)
 
 
+def _outbox(state: State, key: bytes, row: bytes, now: Now) -> None:
+    name = key[: -ids.KEY_LENGTH - 1].decode()
+    client = state.clients.get(name)
+    if client is not None and client.links:
+        return
+    if _owed_since(state, row[-ids.KEY_LENGTH :]) + state.policy.undelivered_keep_s > now.wall:
+        return
+    state.counters.undelivered += len(row) // ids.KEY_LENGTH
+    if client is not None:
+        outbox.drop(state, client, key)
+    else:
+        outbox.drop_nobodys(state, name, key)
+
+
+def _owed_since(state: State, key: bytes) -> float:
+    """When the last of an outbox row came to be owed; long ago, if its message is gone."""
+    final = state.view.get(tables.FINAL, key)
+    if final is not None:
+        return records.decode_ending(final).at
+    inbound = state.view.get(tables.INBOUND, key)
+    return 0.0 if inbound is None else records.decode_inbound(inbound).received_at
+
+
 def _final(state: State, key: bytes, row: bytes, now: Now) -> None:
     final = records.decode_ending(row)
-    if final.at + state.policy.record_keep_s > now.wall:
-        return
     writes = state.machine.open.writes
+    if final.at + state.policy.text_keep_s > now.wall:
+        return
+    if final.at + state.policy.record_keep_s > now.wall:
+        message_row = state.view.get(tables.MESSAGE, key)
+        message = records.decode_message(message_row) if message_row is not None else None
+        if message is not None and message.body:
+            message.body = b""
+            writes[tables.MESSAGE][key] = records.encode(message)
+        return
     writes[tables.FINAL][key] = None
     writes[tables.MESSAGE][key] = None
     for step_key, _ in state.view.scan(tables.HISTORY, key, key, BITE):
@@ -149,6 +182,7 @@ _WALK: Final = (
     (tables.PARKED, _parked),
     (tables.AWAITING, _awaiting),
     (tables.ORPHAN, _orphan),
+    (tables.OUTBOX, _outbox),
     (tables.FINAL, _final),
     (tables.INBOUND, _inbound),
 )

@@ -42,6 +42,8 @@ name = "carrier-a"
 address = "127.0.0.1:1"
 system_id = "smppgate"
 password = "secret"
+backoff_min_s = 600
+backoff_max_s = 3600
 
 [[route]]
 name = "us"
@@ -81,9 +83,7 @@ limits = [{ per = "day", segments = 2 }]
 
 
 def config(folder: Path, text: str = CONFIG) -> Config:
-    loaded = load(
-        text, base=folder, environment={}, read_file=lambda name: Path(name).read_bytes()
-    )
+    loaded = load(text, base=folder, environment={}, read_file=lambda name: Path(name).read_bytes())
     assert loaded.config is not None, loaded.faults
     return loaded.config
 
@@ -154,7 +154,7 @@ class FakeLink:
         return []
 
     def deliver(self, owed: list[Owed]) -> list[Owed]:
-        return []
+        return owed
 
     def end(self, why: str) -> None:
         pass
@@ -254,5 +254,3 @@ def dummy_office(**fields: Any) -> Office:
         "draining": trio.Event(),
     }
     return cast("Office", SimpleNamespace(**(office | fields)))
-
-

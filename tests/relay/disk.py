@@ -1,5 +1,6 @@
-"""The disk of the simulated gateway: a dict a table, and the View on it. It forgets nothing, and
-what was not committed it never knew.
+"""The disk of the simulated gateway: a dict a table, and the View on it.
+
+It forgets nothing, and what was not committed it never knew.
 """
 
 from bisect import bisect_right, insort

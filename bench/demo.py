@@ -199,7 +199,7 @@ def _kill_and_restart(stage: Stage) -> None:
     try:
         stage.gateway = stage.start_gateway()
     except ProcessError as error:
-        stage.check(False, f"the restart: {error}")  # noqa: FBT003  (read as: check that ..., what)
+        stage.check(False, f"the restart: {error}")
 
 
 def _wait_for(stage: Stage, tokens: list[str]) -> list[str]:

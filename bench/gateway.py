@@ -7,11 +7,14 @@ blocking calls with deadlines. Leaving the `with` block ends the child, killed i
 
 import json
 import os
+import random
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
+import tomllib
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
@@ -24,6 +27,13 @@ from bench.process import ProcessError
 READY_S: Final = 20.0
 STOP_S: Final = 40.0
 """Longer than the drain's own patience."""
+ASK_S: Final = 60.0
+DRAIN_S: Final = 10.0
+POLL_S: Final = 0.01
+
+PORTS: Final = (12_000, 32_000)
+"""Below the ports that the kernel gives to outgoing connections. Above, a client that tries again
+and again to reach a daemon that is down connects to itself one day, and then has the port."""
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
 
@@ -40,7 +50,7 @@ listen = ["127.0.0.1:{metrics_port}"]
 [admin]
 socket = "admin.sock"
 [drain]
-timeout_s = 10
+timeout_s = {drain_s}
 {sections}
 [[client]]
 name = "shop"
@@ -86,17 +96,22 @@ def configuration(
     *,
     smpp_port: int = 0,
     metrics_port: int = 0,
+    drain_s: float = DRAIN_S,
     top: str = "",
     sections: str = "",
     client: str = "",
     routes: str = "",
 ) -> str:
-    """A whole configuration file: one client, these carriers, one route over all of them."""
+    """A whole configuration file: one client, these carriers, one route over all of them.
+
+    `client` is more keys of the client, and whole tables behind them; `routes` replaces the route.
+    """
     names = ", ".join(f'"{carrier.name}"' for carrier in carriers)
     return (
         CONFIG.format(
             smpp_port=smpp_port,
             metrics_port=metrics_port,
+            drain_s=drain_s,
             top=top,
             sections=sections,
             client=client,
@@ -169,13 +184,23 @@ class GatewayProcess:
                 left_s = deadline - time.monotonic()
                 if self._ended or left_s <= 0:
                     tail = "\n".join(str(line) for line in self.log[-20:])
-                    raise ProcessError(f"the daemon: no {what} in {timeout_s:g} s\n{tail}")
+                    how = "before it ended" if self._ended else f"in {timeout_s:g} s"
+                    raise ProcessError(f"the daemon: no {what} {how}\n{tail}")
                 self._changed.wait(left_s)
 
-    def ctl(self, *words: str, timeout_s: float = 60.0) -> tuple[int, Any]:
+    def ctl(self, *words: str, timeout_s: float = ASK_S) -> tuple[int, Any]:
         """Runs `smppgate ctl --json`: its exit status and what it printed, decoded."""
         done = subprocess.run(  # noqa: S603  (our own module, no shell)
-            [sys.executable, "-m", "gateway", "ctl", "--config", str(self.config), "--json", *words],
+            [
+                sys.executable,
+                "-m",
+                "gateway",
+                "ctl",
+                "--config",
+                str(self.config),
+                "--json",
+                *words,
+            ],
             capture_output=True,
             timeout=timeout_s,
             check=False,
@@ -186,21 +211,29 @@ class GatewayProcess:
             return done.returncode, done.stderr.decode()
         return done.returncode, json.loads(done.stdout)
 
-    def wait_ctl(
-        self, *words: str, until: Callable[[Any], bool], timeout_s: float = 30.0
-    ) -> Any:
-        """Asks `ctl` until the answer is as wanted."""
+    def ask(self, verb: str, **arguments: object) -> Any:
+        """What `ctl` would be answered, without a process: for asking often."""
+        return ask(admin_socket(self.config), verb, **arguments)
+
+    def wait_status(
+        self, until: Callable[[dict[str, Any]], bool], timeout_s: float = 30.0
+    ) -> dict[str, Any]:
+        """Asks for `status` until it is as wanted."""
         deadline = time.monotonic() + timeout_s
         while True:
-            _, answer = self.ctl(*words)
-            if until(answer):
-                return answer
+            status: dict[str, Any] = self.ask("status")
+            if until(status):
+                return status
             if time.monotonic() >= deadline:
-                raise ProcessError(f"ctl {' '.join(words)}: not in {timeout_s:g} s: {answer}")
-            time.sleep(0.05)
+                raise ProcessError(f"the status: not in {timeout_s:g} s: {status}")
+            time.sleep(POLL_S)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Sends it a signal."""
+        self._popen.send_signal(number)
 
     def kill(self) -> None:
-        """kill -9."""
+        """Ends it at once: kill -9."""
         self._popen.kill()
         self._popen.wait()
         self._reader.join()
@@ -208,13 +241,16 @@ class GatewayProcess:
     def stop(self, timeout_s: float = STOP_S) -> int:
         """SIGTERM: drains; its exit status."""
         self._popen.send_signal(signal.SIGTERM)
-        status = self._popen.wait(timeout_s)
-        self._reader.join()
-        return status
+        return self.exit_status(timeout_s)
 
     def exit_status(self, timeout_s: float = STOP_S) -> int:
-        """Waits for its end."""
-        return self._popen.wait(timeout_s)
+        """Waits for its end; its log is complete then."""
+        try:
+            status = self._popen.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise ProcessError(f"the daemon has not ended in {timeout_s:g} s") from None
+        self._reader.join()
+        return status
 
     def cpu_s(self) -> float:
         """User and system time that it has used, all threads."""
@@ -241,6 +277,39 @@ class GatewayProcess:
         with self._changed:
             self._ended = True
             self._changed.notify_all()
+
+
+def ask(path: Path, verb: str, **arguments: object) -> Any:
+    """One request to an admin socket; the result. A "no" raises `ProcessError`."""
+    line = json.dumps({"verb": verb, "args": arguments}).encode() + b"\n"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.settimeout(ASK_S)
+        sock.connect(str(path))
+        sock.sendall(line)
+        with sock.makefile("rb") as answers:
+            answer = answers.readline()
+    if not answer:
+        raise ProcessError(f"{verb}: the daemon went away")
+    reply = json.loads(answer)
+    if not reply["ok"]:
+        raise ProcessError(f"{verb}: {reply['text']}: {reply['result']}")
+    return reply["result"]
+
+
+def admin_socket(config: Path) -> Path:
+    """Where the daemon of this configuration is asked."""
+    return config.parent / str(tomllib.loads(config.read_text())["admin"]["socket"])
+
+
+def free_port() -> int:
+    """A port that is free, and that nobody is given by chance: for what must come back on it."""
+    while True:
+        port = random.randrange(*PORTS)
+        try:
+            with socket.create_server(("127.0.0.1", port)):
+                return port
+        except OSError:
+            continue
 
 
 def fetch(url: str) -> tuple[int, str]:

@@ -39,6 +39,7 @@ COUNTERS: Final = {
     "orphans": "receipts_orphaned_total",
     "receipts": "receipts_total",
     "resent": "resent_total",
+    "undelivered": "undelivered_total",
     "unsent": "unsent_total",
 }
 """`relay.state.Counters`: each of its fields is a metric."""

@@ -72,6 +72,7 @@ class Supervisor:
         self.since_wall = time.time()
         self.last_error = ""
         self.bound_times = 0
+        self.stopped = trio.Event()
         self._door = door
         self._backoff = Backoff(settings.backoff_min_s, settings.backoff_max_s, random.random)
         self._is_bound = False
@@ -85,7 +86,7 @@ class Supervisor:
             why = await self._attempt()
             if self._stopping:
                 self._set("stopped", why)
-                return
+                break
             self._set("waiting", why)
             self._backoff.held(trio.current_time() - began)
             wait_s = self._backoff.wait_s()
@@ -100,6 +101,7 @@ class Supervisor:
             self._at_once = trio.Event()
             with trio.move_on_after(wait_s):
                 await self._at_once.wait()
+        self.stopped.set()
 
     def rebind(self) -> None:
         """Ends the session, or the wait, and binds again at once."""
@@ -111,8 +113,11 @@ class Supervisor:
         """Tells the carrier that we go; its unbind_resp ends the link, and it stays so."""
         self._stopping = True
         self._at_once.set()
-        if self.link is not None and self._is_bound:
-            self.link.send(self.link.session.unbind(trio.current_time()))
+        if self.link is not None:
+            if self._is_bound:
+                self.link.unbind()
+            else:
+                self.link.end("the daemon stops")
 
     async def _attempt(self) -> str:
         """One session, from the connection to its end; returns why it ended."""

@@ -39,8 +39,8 @@ async def drain(app: "App") -> None:
     for supervisor in app.supervisors:
         supervisor.stop()
     with trio.move_on_after(GOODBYE_S):
-        while any(supervisor.link is not None for supervisor in app.supervisors):
-            await trio.sleep(0.01)
+        for supervisor in app.supervisors:
+            await supervisor.stopped.wait()
     app.server.end_links("the daemon stops")
 
 

@@ -43,23 +43,50 @@ LONGEST_NAP_S: Final = 3600.0
 class Driven(Protocol):
     """The core as the loops see it: `relay.core.Core`, or the bare relay of the bench."""
 
-    def client_up(self, link_id: int, client_name: str, *, receives: bool, now: Now) -> None: ...
-    def client_down(self, link_id: int, owed: list[Owed], now: Now) -> None: ...
-    def submits(self, link_id: int, events: list[Submit], now: Now) -> list[bytes]: ...
-    def deliver_answers(self, link_id: int, events: list[Answer], now: Now) -> None: ...
-    def bind_up(
-        self, bind: Bind, link_id: int, *, window: int, sends: bool, now: Now
-    ) -> None: ...
-    def bind_down(self, link_id: int, now: Now) -> None: ...
-    def bind_writable(self, link_id: int, now: Now) -> None: ...
-    def answers(self, link_id: int, events: list[Answer], now: Now) -> None: ...
-    def delivers(self, link_id: int, events: list[Deliver], now: Now) -> list[bytes]: ...
-    def close_turn(self) -> None: ...
-    def released(self, back: Released, now: Now) -> None: ...
-    def tick(self, now: Now) -> None: ...
-    def next_wake(self) -> float: ...
-    def room_changed(self, room: Room) -> None: ...
-    def stop(self) -> None: ...
+    def client_up(self, link_id: int, client_name: str, *, receives: bool, now: Now) -> None:
+        """A client has bound."""
+
+    def client_down(self, link_id: int, owed: list[Owed], now: Now) -> None:
+        """Its link is gone."""
+
+    def submits(self, link_id: int, events: list[Submit], now: Now) -> list[bytes]:
+        """submit_sm; gives the refusals."""
+
+    def deliver_answers(self, link_id: int, events: list[Answer], now: Now) -> None:
+        """deliver_sm_resp."""
+
+    def bind_up(self, bind: Bind, link_id: int, *, window: int, sends: bool, now: Now) -> None:
+        """A carrier is bound."""
+
+    def bind_down(self, link_id: int, now: Now) -> None:
+        """Its link is gone."""
+
+    def bind_writable(self, link_id: int, now: Now) -> None:
+        """Its socket takes octets again."""
+
+    def answers(self, link_id: int, events: list[Answer], now: Now) -> None:
+        """submit_sm_resp."""
+
+    def delivers(self, link_id: int, events: list[Deliver], now: Now) -> list[bytes]:
+        """deliver_sm; gives the refusals."""
+
+    def close_turn(self) -> None:
+        """The open turn is about to be taken."""
+
+    def released(self, back: Released, now: Now) -> None:
+        """A turn was released, but for what comes back."""
+
+    def tick(self, now: Now) -> None:
+        """Time has passed."""
+
+    def next_wake(self) -> float:
+        """When time alone has something to do."""
+
+    def room_changed(self, room: Room) -> None:
+        """The disk has so much room."""
+
+    def stop(self) -> None:
+        """Nothing new goes out."""
 
 
 class Flow:
@@ -136,7 +163,7 @@ class Flow:
         await self._work.wait()
 
     def _check(self) -> None:
-        """After every batch: is there a turn to take, a gate to close, an earlier tick?"""
+        """After every batch: a turn to take, gates to close, an earlier tick."""
         turn = self.machine.open
         if not self._work.is_set():
             self._work.set()

@@ -95,7 +95,7 @@ class Server:
         """Ends every connection; what is owed is durable."""
         for links in self._bound.values():
             for link in links.values():
-                link.send(link.session.unbind(trio.current_time()))
+                link.unbind()
         for link in list(self._links):
             link.end(why)
 

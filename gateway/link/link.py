@@ -120,6 +120,11 @@ class Link:
             self.ended = why
             self._scope.cancel()
 
+    def unbind(self) -> None:
+        """Tells the peer that we go, if it is bound; its unbind_resp ends the link."""
+        if self.ended is None and self.session.may_unbind:
+            self._write_or_keep(self.session.unbind(trio.current_time()))
+
     def send(self, data: bytes) -> None:
         """Writes what is owed to nothing on disk."""
         self._write_or_keep(data)

@@ -75,6 +75,12 @@ _TABLE: Final = (
         "",
         "Positive answers that found their link gone: their clients may submit again.",
     ),
+    Metric(
+        "undelivered_total",
+        "counter",
+        "",
+        "deliver_sm dropped because their client did not come for them in time.",
+    ),
     Metric("delivers_refused_total", "counter", "", "deliver_sm that a client refused for good."),
     # carriers
     Metric("carrier_binds", "gauge", "", "Binds that are configured.", _CARRIER),

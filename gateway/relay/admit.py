@@ -168,4 +168,3 @@ def _route(
         ):
             return route
     return None
-

@@ -88,7 +88,7 @@ def in_doubt(state: State, message: Message, now: Now, *, why: str) -> None:
         note(state, message.id, now, "resend", detail=str(message.resends))
         schedule.put_back(state, message, now)
     else:
-        parked.park(state, message, states.IN_DOUBT, states.IN_DOUBT, "in_doubt", now)
+        parked.park(state, message, now, as_state=states.IN_DOUBT, reason="in_doubt")
 
 
 def unsent(state: State, messages: list[Message], now: Now) -> None:

@@ -46,7 +46,7 @@ class LaneState(IntEnum):
     """Where a lane is. `schedule` is the only one that moves it."""
 
     IDLE = 0
-    """Nothing to send."""
+    """It has no rows: what comes may go at once."""
     READY = 1
     """In its route's `ready`: to be served when a carrier has room."""
     TIMED = 2
@@ -96,7 +96,7 @@ class Level:
         """A new message, at the tail."""
         self._write(message, turn)
         if self.rows == len(self.head) and self.working.held < self.working.size:
-            self._hold(message)
+            self._hold()
             self.head.append(message)
             self.loaded_to = message.id
         self.rows += 1
@@ -109,7 +109,7 @@ class Level:
         """A message returns to its old place."""
         self._write(message, turn)
         if message.id <= self.loaded_to or self.rows == len(self.head):
-            self._hold(message)
+            self._hold()
             self._insert(message)
             self.loaded_to = max(self.loaded_to, message.id)
         self.rows += 1
@@ -152,7 +152,7 @@ class Level:
                 continue
             message = decode_message(row)
             mark_resends(message, value[0])
-            self._hold(message)
+            self._hold()
             self.head.append(message)
         return damaged
 
@@ -177,7 +177,7 @@ class Level:
         turn.writes[tables.QUEUE][key] = b"%c" % message.resends
         self.working.dirty.add(self)
 
-    def _hold(self, message: Message) -> None:
+    def _hold(self) -> None:
         self.working.held += 1
         self.working.levels.add(self)
 

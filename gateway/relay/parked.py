@@ -14,12 +14,10 @@ from gateway.relay.lanes import lane_prefix, mark_resends
 from gateway.relay.state import State
 
 
-def park(state: State, message: Message, origin: int, target: int, reason: str, now: Now) -> None:
-    """The message stays where it is until somebody decides; `reason` is an outcome."""
-    if origin != target:
-        state.totals.move(origin, target)
+def park(state: State, message: Message, now: Now, *, as_state: int, reason: str) -> None:
+    """The message, already moved to this state, stays there; `reason` is an outcome."""
     row = Parked(
-        state=target,
+        state=as_state,
         reason=reason,
         since=now.wall,
         resends=message.resends,

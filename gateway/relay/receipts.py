@@ -42,7 +42,7 @@ def receipt(state: State, carrier: Carrier, found: Receipt, now: Now) -> None:
     if waiting is None:
         _keep_orphan(state, carrier, found, now)
         return
-    _conclude(state, carrier, waiting, found.message_id, ends, found.error, now)
+    _conclude(state, carrier, waiting, found.message_id, ends=ends, error=found.error, now=now)
 
 
 def match_orphan(state: State, carrier: Carrier, carrier_id: bytes, now: Now) -> None:
@@ -51,7 +51,7 @@ def match_orphan(state: State, carrier: Carrier, carrier_id: bytes, now: Now) ->
     state.machine.open.writes[tables.ORPHAN][orphan_key(carrier, carrier_id)] = None
     waiting = carrier.awaiting.pop(carrier_id)
     ends = ENDS[orphan.message_state]
-    _conclude(state, carrier, waiting, carrier_id, ends, orphan.error, now)
+    _conclude(state, carrier, waiting, carrier_id, ends=ends, error=orphan.error, now=now)
 
 
 def orphan_key(carrier: Carrier, carrier_id: bytes) -> bytes:
@@ -64,6 +64,7 @@ def _conclude(
     carrier: Carrier,
     waiting: Message | int,
     carrier_id: bytes,
+    *,
     ends: tuple[int, str],
     error: bytes,
     now: Now,

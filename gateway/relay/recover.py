@@ -34,6 +34,7 @@ def recover(state: State, now: Now) -> list[str]:
 
     Returns warnings for the people who run it.
     """
+    state.started = now
     _begin_start(state)
     warnings = [
         f"the registry's row {key} cannot be read: import that record again; until then its "
@@ -44,8 +45,6 @@ def recover(state: State, now: Now) -> list[str]:
     _awaiting(state)
     _orphans(state)
     _in_flight(state, now)
-    for campaign in {lane.campaign for lane in state.lanes.values()}:
-        state.limits_of(campaign, now)
     for carrier in state.carriers.values():
         if carrier.rate is not None:
             carrier.rate.restore(None, now)

@@ -57,7 +57,7 @@ def place(state: State, message: Message, now: Now) -> None:
     """An admitted message goes out in the open turn if it can, else to the end of its lane."""
     lane = state.lane(message.route, message.campaign, now)
     level = lane.levels[message.priority]
-    if lane.state is LaneState.IDLE and not lane.rows:
+    if lane.state is LaneState.IDLE:
         route = state.route_by_name[lane.route]
         at = _offer(state, route, lane, message, now)
         if at == SENT:
@@ -67,8 +67,6 @@ def place(state: State, message: Message, now: Now) -> None:
         _wait(state, route, lane, at)
         return
     _enqueue(state, level, message)
-    if lane.state is LaneState.IDLE:
-        ready(state, lane)
 
 
 def put_back(state: State, message: Message, now: Now) -> None:
@@ -156,7 +154,7 @@ def _serve(state: State, route: Route, lane: Lane, now: Now) -> tuple[int, float
         at = TOO_LONG
         if message.expires_at > now.wall:
             at = _offer(state, route, lane, message, now)
-            if at != SENT and at != TOO_LONG:
+            if at not in {SENT, TOO_LONG}:
                 return served, at
         _dequeue(state, level)
         if at == TOO_LONG:

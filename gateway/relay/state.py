@@ -113,7 +113,17 @@ class Bind:
     `clogged`: its socket took no more octets; nothing goes to it until it does.
     """
 
-    __slots__ = ("carrier", "clogged", "dirty", "flights", "index", "key", "link_id", "room", "sends")
+    __slots__ = (
+        "carrier",
+        "clogged",
+        "dirty",
+        "flights",
+        "index",
+        "key",
+        "link_id",
+        "room",
+        "sends",
+    )
 
     def __init__(self, carrier: "Carrier", index: int) -> None:
         self.carrier = carrier
@@ -188,7 +198,7 @@ class Carrier:
 class Route:
     """One way to the carriers: whom it matches, who shares it, who waits for room on it."""
 
-    __slots__ = ("backup", "match", "name", "primary", "ready")
+    __slots__ = ("backup", "match", "name", "only", "primary", "ready")
 
     def __init__(
         self,
@@ -201,6 +211,8 @@ class Route:
         self.match = match
         self.primary = primary
         self.backup = backup
+        self.only = primary[0][0] if len(primary) == 1 and not backup else None
+        """The carrier, where there is no choice."""
         self.ready: deque[Lane] = deque()
 
     def carrier_for(self, message: Message) -> Carrier | None:
@@ -208,6 +220,8 @@ class Route:
 
         Weighted rendezvous hashing: a carrier that drops out moves only its own pairs.
         """
+        if self.only is not None:
+            return self.only if self.only.bound else None
         bound = [(carrier, weight) for carrier, weight in self.primary if carrier.bound]
         if len(bound) == 1:
             return bound[0][0]
@@ -307,6 +321,7 @@ class State:
         "route_by_name",
         "routes",
         "saved_totals",
+        "started",
         "starts",
         "timers",
         "totals",
@@ -340,6 +355,7 @@ class State:
         self.room: Room = "plenty"
         self.draining = False
         self.starts = 0
+        self.started = Now(0.0, 0.0)
         self.ids = ids.IdSource(0)
         self.outbox_ids = ids.IdSource(0)
         self.timers: list[tuple[float, int, Lane]] = []
@@ -372,17 +388,21 @@ class State:
             carrier.routes.append(route)
 
     def limits_of(self, campaign: str, now: Now) -> tuple[Limit, ...]:
-        """The limits of a campaign, built from its record when first needed."""
+        """The limits of a campaign, built from its record when first needed.
+
+        Nothing of it was sent in this run before that, so what the last run used is taken up as of
+        the start, whenever it is.
+        """
         found = self.limits.get(campaign)
         if found is None:
-            found = self.limits[campaign] = self._build_limits(campaign, now)
+            found = self.limits[campaign] = self._build_limits(campaign, now, self.started)
         return found
 
     def registry_changed(self, now: Now) -> None:
         """The catalogue has new records: limits that changed are built anew, use carried over."""
         for campaign, limits in list(self.limits.items()):
             self._save_limits(limits)
-            self.limits[campaign] = self._build_limits(campaign, now, limits)
+            self.limits[campaign] = self._build_limits(campaign, now, now, limits)
         for lane in self.lanes.values():
             lane.limits = self.limits_of(lane.campaign, now)
 
@@ -432,7 +452,7 @@ class State:
         self.dirty_clients.clear()
 
     def _build_limits(
-        self, campaign: str, now: Now, old: tuple[Limit, ...] = ()
+        self, campaign: str, now: Now, since: Now, old: tuple[Limit, ...] = ()
     ) -> tuple[Limit, ...]:
         entry = self.catalog.campaigns.get(campaign)
         if entry is None:
@@ -453,7 +473,7 @@ class State:
                 days=self._days_of(record.zone, now) if record.per == "day" else None,
                 guard_s=self.policy.guard_s,
             )
-            limit.restore(self.view.get(tables.USAGE, key), now)
+            limit.restore(self.view.get(tables.USAGE, key), since)
             built.append(limit)
         return tuple(built)
 

@@ -336,6 +336,11 @@ class Session:
         self._timers.opened(now)
         return self._window.send_own(command_id, codec.encode_bind(bind))
 
+    @property
+    def may_unbind(self) -> bool:
+        """Whether `unbind` is legal now: bound, and nobody unbinds already."""
+        return (self.state, states.WE_UNBIND) in states.MOVES
+
     def unbind(self, now: float) -> bytes:
         """Our unbind; nothing new is requested after it. Nothing if the end is under way already."""
         if self.state in states.ENDING:

@@ -1,3 +1,1 @@
-"""LMDB: the tables, the snapshot that the core reads, the committer, the audit. The only shell
-that knows the disk.
-"""
+"""LMDB: the tables, the snapshot that the core reads, the committer, the audit."""

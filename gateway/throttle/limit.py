@@ -107,15 +107,15 @@ class Limit:
         self.dirty = False
         return _encode(self._by_second if self.day is None else list(self.day.used.items()))
 
-    def restore(self, row: bytes | None, now: Now) -> None:
-        """Takes up what the last run used, never less than it did (see `_stamps`)."""
+    def restore(self, row: bytes | None, since: Now) -> None:
+        """Takes up what was used before `since` (the start), never less than it was (`_stamps`)."""
         if self.day is not None:
             self.day.used = dict(_decode(row)) if row else {}
         elif self.window is not None and self.per == "minute":
             self._by_second = _decode(row) if row else []
-            self.window.restore(self._stamps(now))
+            self.window.restore(self._stamps(since))
         elif self.window is not None:
-            self.window.start_closed(now.monotonic)
+            self.window.start_closed(since.monotonic)
 
     def _note(self, second: int, segments: int) -> None:
         """Adds to the use by second, and forgets what is over two periods old."""
@@ -129,16 +129,16 @@ class Limit:
         while used[0][0] < oldest:
             del used[0]
 
-    def _stamps(self, now: Now) -> list[tuple[float, int]]:
+    def _stamps(self, since: Now) -> list[tuple[float, int]]:
         """The use by second as window stamps.
 
         A row says in which second a segment was *charged*; it left with its turn, that is before
         the next turn was charged, so the next row's second is the latest it can have left in. The
-        last row's segments may have left at any time until now.
+        last row's segments may have left at any time until `since`.
         """
         stamps: list[tuple[float, int]] = []
         for place, (_, segments) in enumerate(self._by_second):
             following = self._by_second[place + 1 :]
-            left_wall = following[0][0] + 1.0 if following else now.wall
-            stamps.append((now.monotonic - max(now.wall - left_wall, 0.0), segments))
+            left_wall = following[0][0] + 1.0 if following else since.wall
+            stamps.append((since.monotonic - max(since.wall - left_wall, 0.0), segments))
         return stamps

@@ -86,9 +86,10 @@ class Window:
         self._open = None
 
     def give_back(self, slot: Slot, segments: int) -> None:
-        """These segments never left."""
-        slot.segments -= segments
-        self._used -= segments
+        """These segments never left. What has expired meanwhile was given back already."""
+        back = min(segments, slot.segments)
+        slot.segments -= back
+        self._used -= back
 
     def start_closed(self, now: float) -> None:
         """After a restart nobody knows what left in the last moment: full, as of now."""
@@ -116,3 +117,4 @@ class Window:
                 return
             slots.popleft()
             self._used -= first.segments
+            first.segments = 0

@@ -31,7 +31,9 @@ LOAD = ".venv/bin/python -m bench.load --connect 127.0.0.1:2775 "
 def commands() -> list[str]:
     """The lines of the README's shell blocks, without their comments."""
     blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    lines = [line.split("  #")[0].split("    #")[0].strip() for line in "".join(blocks).splitlines()]
+    lines = [
+        line.split("  #")[0].split("    #")[0].strip() for line in "".join(blocks).splitlines()
+    ]
     return [line for line in lines if line]
 
 
@@ -67,7 +69,9 @@ def first(tmp_path: Path) -> Iterator[tuple[SimulatorProcess, Path]]:
     """The first configuration, on ports of our own."""
     with SimulatorProcess("--receipt-delay-ms=10") as simulator:
         text = (ROOT / "conf/first.toml").read_text()
-        text = text.replace("127.0.0.1:2775", "127.0.0.1:0").replace("127.0.0.1:9464", "127.0.0.1:0")
+        text = text.replace("127.0.0.1:2775", "127.0.0.1:0").replace(
+            "127.0.0.1:9464", "127.0.0.1:0"
+        )
         config = tmp_path / "conf" / "first.toml"
         config.parent.mkdir()
         config.write_text(text.replace("127.0.0.1:2776", simulator.address))

@@ -4,6 +4,7 @@ import logging
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import Any
 
 import httptools
@@ -271,7 +272,7 @@ async def test_a_slow_request_is_408_and_an_idle_connection_just_ends(
 async def test_a_client_that_does_not_read_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    page = monitor.Response(monitor.http.HTTPStatus.OK, b"x" * 30_000_000)
+    page = monitor.Response(HTTPStatus.OK, b"x" * 30_000_000)
     monkeypatch.setattr(monitor, "SEND_S", 0.01)
     monkeypatch.setitem(monitor.PAGES, b"/metrics", lambda _office: page)
     async with serving() as place:

@@ -98,8 +98,13 @@ VERBS: Final = (
         "depth and oldest age by lane and state; what is held or in doubt",
         (Argument("limit", "number", f"rows of each list (not given: {LIMIT})"),),
     ),
-    Verb("queue release", "put messages that are held or in doubt back into their lanes", _WHICH),
-    Verb("queue expire", "end messages that are held or in doubt", _WHICH),
+    Verb(
+        "queue release",
+        "put messages that are held or in doubt back into their lanes",
+        _WHICH,
+        slow=True,
+    ),
+    Verb("queue expire", "end messages that are held or in doubt", _WHICH, slow=True),
     Verb(
         "message",
         "one message: every state it went through, when, and why",

@@ -20,7 +20,7 @@ import httptools
 import trio
 
 from gateway.admin.collect import scrape
-from gateway.admin.office import Office, now
+from gateway.admin.office import Office
 from gateway.config.address import Address
 from gateway.ingress.smpp_server import open_listener
 from gateway.metrics.exposition import CONTENT_TYPE
@@ -103,13 +103,13 @@ class MetricsServer:
         while keep_alive and (request := await requests.next()) is not None:
             keep_alive = request.keep_alive
             is_head = request.method == b"HEAD"
-            response = self.respond(request)
+            response = await self.respond(request)
             if not await _send(stream, response, keep_alive=keep_alive, is_head=is_head):
                 return
         if requests.fault is not None:
             await _send(stream, _fault(requests.fault), keep_alive=False)
 
-    def respond(self, request: Request) -> Response:
+    async def respond(self, request: Request) -> Response:
         """The answer to one request."""
         try:
             path = httptools.parse_url(request.target).path
@@ -123,22 +123,22 @@ class MetricsServer:
             response = _text(http.HTTPStatus.METHOD_NOT_ALLOWED, "GET or HEAD")
             return response._replace(headers="Allow: GET, HEAD\r\n")
         try:
-            return page(self._office)
+            return await page(self._office)
         except Exception:
             # Nothing here changes anything, so a mistake of ours costs the answer, not the daemon.
             log.exception("GET %s failed", path.decode())
             return _fault(http.HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
-def _metrics(office: Office) -> Response:
-    return Response(http.HTTPStatus.OK, scrape(office, now()), CONTENT_TYPE)
+async def _metrics(office: Office) -> Response:
+    return Response(http.HTTPStatus.OK, await scrape(office), CONTENT_TYPE)
 
 
-def _livez(office: Office) -> Response:  # noqa: ARG001  (each page is given the office)
+async def _livez(_office: Office) -> Response:
     return _text(http.HTTPStatus.OK, "ok: the loop turns")
 
 
-def _readyz(office: Office) -> Response:
+async def _readyz(office: Office) -> Response:
     reasons = why_not_ready(office)
     if reasons:
         return _text(http.HTTPStatus.SERVICE_UNAVAILABLE, "\n".join(reasons))

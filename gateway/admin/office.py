@@ -8,7 +8,8 @@ only one may do at a time.
 """
 
 import time
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Awaitable
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 import trio
@@ -23,6 +24,8 @@ from gateway.registry.catalog import Plan
 from gateway.relay.state import State
 from gateway.store.committer import Committer
 from gateway.store.environment import Environment
+
+T = TypeVar("T")
 
 Args = dict[str, Any]
 """The arguments of a request, checked against `grammar`."""
@@ -111,6 +114,10 @@ def no(text: str, result: object = None) -> Answer:
     return Answer(NO, result, text)
 
 
+class ChangeFaultError(Exception):
+    """A bug came to light while the core was changing: what it remembers is suspect from then on."""
+
+
 class Desk(NamedTuple):
     """What a verb works with."""
 
@@ -125,6 +132,13 @@ class Desk(NamedTuple):
     def of(cls, office: Office) -> "Desk":
         """A desk in this office."""
         return cls(office, Meter(), trio.Lock(), trio.Lock())
+
+    async def change(self, what: Awaitable[T]) -> T:
+        """Awaits one of the office's `changes`. A bug in it is not contained: the process ends."""
+        try:
+            return await what
+        except Exception as fault:
+            raise ChangeFaultError("the core may be changed by half") from fault
 
 
 def now() -> Now:

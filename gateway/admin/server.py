@@ -10,8 +10,8 @@ Who may open the socket may do anything, so it has mode 0600 from the moment it 
 file that a killed daemon left behind is removed, but only if nobody answers on it.
 
 How it fails: a line that is no request is answered with what is wrong; a peer that goes away, or
-does not read, or sends nothing, ends its own connection. A bug in a verb that only looks is an
-answer and a log line; in one that changes the core it ends the process (`verbs.table`).
+does not read, or sends nothing, ends its own connection. A bug in a verb is an answer and a log
+line, unless it happened while the core was changing (`office.Desk.change`): that ends the process.
 """
 
 import errno
@@ -19,6 +19,7 @@ import logging
 import os
 import socket
 import stat
+import struct
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,7 +28,7 @@ import trio
 
 from gateway.admin import grammar
 from gateway.admin.meter import SAMPLE_S
-from gateway.admin.office import Answer, Desk, Office
+from gateway.admin.office import Answer, ChangeFaultError, Desk, Office
 from gateway.admin.verbs.process import counts
 from gateway.admin.verbs.table import TABLE
 
@@ -66,6 +67,7 @@ class Reply(msgspec.Struct):
     text: str
 
 
+_CREDENTIALS: Final = struct.Struct("3i")
 _decode: Final = msgspec.json.Decoder(Request).decode
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -115,15 +117,16 @@ class AdminServer:
             await _send(stream, Answer(grammar.NO, text=text))
             return
         lines = _Lines(stream)
+        who = _who(stream)
         while (line := await lines.next()) is not None:
-            if not await _send(stream, await answer(desk, line)):
+            if not await _send(stream, await answer(desk, line, who)):
                 return
         if lines.fault:
             await _send(stream, Answer(grammar.USAGE, text=lines.fault))
 
 
-async def answer(desk: Desk, line: bytes) -> Answer:
-    """Answers one line, whatever it is."""
+async def answer(desk: Desk, line: bytes, who: dict[str, int]) -> Answer:
+    """Answers one line, whatever it is. `who` asks, for the log."""
     try:
         request = _decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -136,11 +139,13 @@ async def answer(desk: Desk, line: bytes) -> Answer:
     if fault:
         return Answer(grammar.USAGE, text=fault)
     entry = TABLE[request.verb]
+    if entry.changes:
+        log.info("told by an operator: %s", request.verb, extra=who)
     try:
         return await entry.run(desk, request.args)
+    except ChangeFaultError:
+        raise
     except Exception:
-        if entry.changes:
-            raise
         log.exception("the verb %s failed", request.verb)
         return Answer(grammar.NO, text="a fault of the daemon's; its log has the details")
 
@@ -191,6 +196,14 @@ def _remove(path: Path, own: os.stat_result) -> None:
         return
     if (found.st_dev, found.st_ino) == (own.st_dev, own.st_ino):
         path.unlink(missing_ok=True)
+
+
+def _who(stream: trio.SocketStream) -> dict[str, int]:
+    """The process and the user at the other end, as the kernel saw them connect (unix(7))."""
+    process, user, _ = _CREDENTIALS.unpack(
+        stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    )
+    return {"operator_process": process, "operator_user": user}
 
 
 async def _send(stream: trio.SocketStream, reply: Answer) -> bool:

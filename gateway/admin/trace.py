@@ -128,7 +128,7 @@ def trace(view: View, message_id: int) -> Trace | None:
         carrier_message_id="" if last is None else _text(last.carrier_id),
         outcome=_outcome(places),
         outcome_text=_outcome_text(_outcome(places)),
-        error="" if ending is None else _text(ending.error),
+        error="" if ending is None else _error(ending),
         receipt=_receipt(view, message, ending),
         faults=[]
         if len(found) == 1
@@ -174,8 +174,8 @@ def _end(ending: Ending) -> Step:
         why = f"{ending.outcome}: {_outcome_text(ending.outcome)}"
     else:
         why = "the carrier's receipt says so"
-    error = _text(ending.error)
-    detail = f"carrier's error {error}" if error.strip("0") else ""
+    error = _error(ending)
+    detail = f"carrier's error {error}" if error else ""
     return Step(ending.at, state, why, ending.carrier, detail)
 
 
@@ -209,9 +209,9 @@ def _places(view: View, message: Message) -> _Places:
 def _flying(view: View, message_id: int) -> tuple[str, int] | None:
     """The carrier in whose window it is, and how often it was sent again."""
     for key, row in view.scan(tables.IN_FLIGHT, b"", b"", FLIGHTS_READ):
-        for flying_id, resends in records.decode_flights(row):
-            if flying_id == message_id:
-                return key.split(b"\0")[0].decode(), resends
+        at = _find(row, ids.to_key(message_id), records.FLIGHT)
+        if at >= 0:
+            return key.split(b"\0")[0].decode(), row[at + ids.KEY_LENGTH]
     return None
 
 
@@ -262,9 +262,17 @@ def _is_owed(view: View, message: Message) -> bool:
     prefix = message.client.encode() + b"\0"
     key = ids.to_key(message.id)
     for _, row in view.scan(tables.OUTBOX, prefix, prefix, OUTBOX_READ):
-        if any(row[at : at + ids.KEY_LENGTH] == key for at in range(0, len(row), ids.KEY_LENGTH)):
+        if _find(row, key, ids.KEY_LENGTH) >= 0:
             return True
     return False
+
+
+def _find(row: bytes, key: bytes, width: int) -> int:
+    """Where in a row of entries of this width the one begins that starts with the key, or -1."""
+    at = row.find(key)
+    while at >= 0 and at % width:
+        at = row.find(key, at + 1)
+    return at
 
 
 def _inbound(message_id: int, inbound: Inbound) -> Trace:
@@ -284,6 +292,11 @@ def _inbound(message_id: int, inbound: Inbound) -> Trace:
         accepted_at=inbound.received_at,
         steps=[Step(inbound.received_at, "stored", "delivered by the carrier", inbound.carrier)],
     )
+
+
+def _error(ending: Ending) -> str:
+    """The carrier's error code; "" for one that means none ("000", SMPP 3.4 appendix B)."""
+    return _text(ending.error) if ending.error.strip(b"0") else ""
 
 
 def _text(octets: bytes) -> str:

@@ -4,14 +4,24 @@ Reads only. The first message of a level is in memory or one short scan away; th
 a page at a time, since nothing of them is in memory.
 """
 
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import msgspec
 
 from gateway.model import ids, states, tables
+from gateway.model.now import Now
 from gateway.model.records import Message, Parked, decode_awaiting, decode_message, decode_parked
 from gateway.relay.lanes import Lane, LaneState, Level
 from gateway.relay.state import State
+
+FIRSTS: Final = 1_000
+"""Parked rows among which the oldest of a state is looked for: they stand in order of arrival, so
+it is nearly always among the first."""
+
+LOOKUPS_MAX: Final = 50
+"""Lanes with nothing in memory whose first message is read from disk. Beside a full turn a look-up
+takes a millisecond, since it passes over all that is not committed yet."""
 
 WAITS_FOR: Final = {
     LaneState.IDLE: "nothing",
@@ -55,21 +65,30 @@ def lanes(state: State) -> list[Lane]:
     return [lane for rows, lane in filled if rows]
 
 
-def oldest(state: State, lane: Lane) -> Message | None:
-    """The message that has waited longest in a lane."""
-    found = None
-    for level in lane.levels:
-        if not level.rows:
-            continue
-        first = level.head[0] if level.head else _first_on_disk(state, level)
-        if first is not None and (found is None or first.id < found.id):
-            found = first
-    return found
+def oldest(state: State, lanes: Iterable[Lane]) -> Iterator[tuple[Lane, Message | None]]:
+    """Each lane with the message that has waited longest in it; None if that is not known."""
+    lookups = 0
+    for lane in lanes:
+        found = None
+        for level in lane.levels:
+            if not level.rows:
+                continue
+            if level.head:
+                first: Message | None = level.head[0]
+            else:
+                lookups += 1
+                first = _first_on_disk(state, level) if lookups <= LOOKUPS_MAX else None
+            if first is not None and (found is None or first.id < found.id):
+                found = first
+        yield lane, found
 
 
-def lane_report(state: State, lane: Lane, wall_offset_s: float) -> LaneReport:
-    """A lane for people; `wall_offset_s` is the wall clock minus the loop's."""
-    first = oldest(state, lane)
+def lane_reports(state: State, lanes: Iterable[Lane], now: Now) -> list[LaneReport]:
+    """Lanes for people."""
+    return [_lane_report(lane, first, now) for lane, first in oldest(state, lanes)]
+
+
+def _lane_report(lane: Lane, first: Message | None, now: Now) -> LaneReport:
     is_timed = lane.state is LaneState.TIMED
     return LaneReport(
         route=lane.route,
@@ -77,7 +96,7 @@ def lane_report(state: State, lane: Lane, wall_offset_s: float) -> LaneReport:
         rows=lane.rows,
         in_memory=sum(len(level.head) for level in lane.levels),
         waits_for=WAITS_FOR[lane.state],
-        opens_at=lane.wake_at + wall_offset_s if is_timed else None,
+        opens_at=now.wall + lane.wake_at - now.monotonic if is_timed else None,
         oldest_id="" if first is None else ids.to_text(first.id).decode(),
         oldest_at=None if first is None else first.accepted_at,
     )
@@ -116,7 +135,7 @@ def oldest_in_states(state: State) -> dict[str, float]:
     was answered; for what is held or in doubt, when it became so.
     """
     found: dict[str, float] = {}
-    firsts = [oldest(state, lane) for lane in lanes(state)]
+    firsts = [first for _, first in oldest(state, lanes(state))]
     _note(found, "queued", [first.accepted_at for first in firsts if first is not None])
     flying = [next(iter(bind.flights.values()), None) for bind in state.binds.values()]
     _note(found, "in_flight", [first.submitted_at for first in flying if first is not None])
@@ -128,11 +147,6 @@ def oldest_in_states(state: State) -> dict[str, float]:
             found, name, [row.since for _, row in parked(state, b"", FIRSTS) if row.state == code]
         )
     return found
-
-
-FIRSTS: Final = 1_000
-"""Parked rows among which the oldest of a state is looked for: they stand in order of arrival, so
-it is nearly always among the first."""
 
 
 def _note(found: dict[str, float], name: str, moments: list[float]) -> None:

@@ -132,7 +132,9 @@ class App:
 
     def _say_ready(self) -> None:
         self.ready.set()
-        log.info("ready", extra={"listening": self.listening, "start": self.state.starts})
+        metrics = [str(address) for address in self.metrics.addresses]
+        fields = {"listening": self.listening, "metrics": metrics, "start": self.state.starts}
+        log.info("ready", extra=fields)
         systemd.notify(f"READY=1\nSTATUS=ready, listening on {', '.join(self.listening)}")
 
 

@@ -28,19 +28,20 @@ async def drain(app: "App") -> None:
     log.info("draining")
     app.server.stop_listening()
     app.flow.stop()
-    with trio.move_on_after(app.config.drain.timeout_s) as patience:
+    with trio.move_on_after(app.config.drain.timeout_s):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_hurry, app, nursery.cancel_scope)
             while app.state.flying():
                 await app.flow.settled()
             nursery.cancel_scope.cancel()
-    if patience.cancelled_caught or app.state.flying():
+    if app.state.flying():
         log.warning("%d messages were still unanswered by their carriers", app.state.flying())
     for supervisor in app.supervisors:
         supervisor.stop()
     with trio.move_on_after(GOODBYE_S):
         for supervisor in app.supervisors:
             await supervisor.stopped.wait()
+    await finish(app)  # who was accepted hears of it before its link ends
     app.server.end_links("the daemon stops")
 
 

@@ -183,6 +183,9 @@ class Link:
         sock, session = self._sock, self.session
         while True:
             await trio.lowlevel.wait_readable(sock)
+            if self._must_wait():  # it came to that while nothing came
+                await self._wait_until_relieved()
+                continue
             try:
                 length = sock.recv_into(_received)
             except (BlockingIOError, InterruptedError):
@@ -228,9 +231,11 @@ class Link:
             self._send_own()
 
     def _hand_over(self, events: list[Event]) -> None:
-        """Sorts what one read brought: messages, then answers, the session's own matters last.
+        """Sorts what one read brought, and hands it over in three batches.
 
-        But not the answer to our bind: a carrier may deliver in the same segment.
+        The answer to our bind at once, since a carrier may deliver in the same segment; answers
+        before messages, since a receipt may stand right behind the response that names its
+        message; the rest of the session's own matters last.
         """
         messages: list[Submit | Deliver] = []
         answers: list[Answer] = []
@@ -244,13 +249,13 @@ class Link:
                 self._on_event(event)
             else:
                 others.append(event)
+        if answers:
+            self._owner.on_answers(self, answers)
         if messages:
             self._owed += len(messages)
             refusals = self._owner.on_messages(self, messages)
             if refusals:
                 self.answer(refusals)
-        if answers:
-            self._owner.on_answers(self, answers)
         for event in others:
             self._on_event(event)
 

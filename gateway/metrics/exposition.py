@@ -1,19 +1,28 @@
 """Exposition: one scrape as text, in Prometheus' format 0.0.4, written by hand.
 
-The values are plain ints that are read when somebody asks; prometheus-client's own rendering takes
-49 ms for 6,700 lines, this about a tenth. A name that is not in `names`, or with other labels than
-it says there, is a mistake of ours and raises.
+The values are plain ints that are read when somebody asks. prometheus-client's own rendering takes
+7 us a line, this with all that is read 3 us. A name that is not in `names`, or with other labels
+than it says there, is a mistake of ours and raises.
 """
 
 import math
 from typing import Final
 
-from gateway.metrics.names import METRICS, PREFIX, SERIES_MAX
+from gateway.metrics.names import METRICS, PREFIX, SERIES_MAX, Metric
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
-_LEFT_OUT: Final = f"{PREFIX}series_left_out"
+_LEFT_OUT: Final = "series_left_out"
 _ESCAPES: Final = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
+
+
+def _template(metric: Metric) -> str:
+    """A line of this family, with a place for each label and one for the value."""
+    labels = ",".join(f'{label}="%s"' for label in metric.labels)
+    return f"{metric.name}{{{labels}}} %s\n" if labels else f"{metric.name} %s\n"
+
+
+_TEMPLATES: Final = {name.removeprefix(PREFIX): _template(m) for name, m in METRICS.items()}
 
 
 class Page:
@@ -27,42 +36,37 @@ class Page:
 
     def add(self, name: str, value: float, *labels: str) -> None:
         """One sample; `name` is without the prefix, the labels are in the order of the table."""
-        name = PREFIX + name
-        metric = METRICS[name]
-        lines = self._families.setdefault(name, [])
-        if len(lines) >= SERIES_MAX:
+        lines = self._families.get(name)
+        if lines is None:
+            lines = self._families[name] = []
+        elif len(lines) >= SERIES_MAX:
             self.left_out += 1
             return
-        if len(labels) != len(metric.labels):
-            raise ValueError(f"{name} has the labels {metric.labels}, not {len(labels)} of them")
-        shown = ""
-        if labels:
-            pairs = zip(metric.labels, labels, strict=True)
-            shown = "{" + ",".join(f'{key}="{escaped(text)}"' for key, text in pairs) + "}"
-        lines.append(f"{name}{shown} {number(value)}")
+        lines.append(_TEMPLATES[name] % (*map(escaped, labels), number(value)))
 
     def text(self) -> str:
         """All families, in the order of the table; those without a sample are left out."""
-        self._families[_LEFT_OUT] = [f"{_LEFT_OUT} {self.left_out}"]
+        self.add(_LEFT_OUT, self.left_out)
         parts = []
         for name, metric in METRICS.items():
-            lines = self._families.get(name)
+            lines = self._families.get(name.removeprefix(PREFIX))
             if lines:
                 parts.append(f"# HELP {name} {metric.help}\n# TYPE {name} {metric.kind}\n")
-                parts.append("\n".join(lines))
-                parts.append("\n")
+                parts += lines
         return "".join(parts)
 
 
 def escaped(label: str) -> str:
     """A label value as it stands between quotes."""
-    return label.translate(_ESCAPES)
+    if '"' in label or "\\" in label or "\n" in label:
+        return label.translate(_ESCAPES)
+    return label
 
 
 def number(value: float) -> str:
     """A value as Prometheus reads it."""
     if isinstance(value, int):
-        return str(int(value))
+        return f"{value:d}"
     if math.isinf(value):
         return "+Inf" if value > 0 else "-Inf"
     return repr(value)

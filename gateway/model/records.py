@@ -18,7 +18,7 @@ class Message(msgspec.Struct, array_like=True, gc=False):
 
     `body` is the submit_sm body as it goes to the carrier, `sm_at` the offset of short_message in
     it. Numbers are E.164 digits without `+`.
-    `resends`, `attempts` and `submitted_at` change in memory only: on disk they live in the rows
+    `resends`, `attempts`, `submitted_at` and `answered_at` change in memory only: on disk they live in the rows
     of where the message is (queue, in_flight, awaiting).
     """
 
@@ -40,6 +40,7 @@ class Message(msgspec.Struct, array_like=True, gc=False):
     resends: int = 0
     attempts: int = 0
     submitted_at: float = 0.0
+    answered_at: float = 0.0
 
 
 class Parked(msgspec.Struct, array_like=True, gc=False, frozen=True):

@@ -2,8 +2,8 @@
 
 In this order, and the first "no" is the answer: room on disk, room in the client's queue, the
 sender (another company's number is answered exactly like an unknown one), its campaign, the
-recipient, the text's length, the validity, the route, the daily cap if it refuses. A refusal
-owes nothing to the disk and leaves at once; an acceptance leaves when its turn is committed.
+recipient, the validity, the route, the text's length, the limits that refuse. A refusal owes
+nothing to the disk and leaves at once; an acceptance leaves when its turn is committed.
 """
 
 import re
@@ -106,7 +106,7 @@ def _admit(state: State, client: Client, sm: Sm, now: Now) -> Message | str:
         if 0 < limit.capacity < segments:
             return "too_long"
         if limit.at_cap == "refuse" and limit.free_at(now, segments) > now.monotonic:
-            return "daily_cap"
+            return "rate_limited" if limit.day is None else "daily_cap"
     state.totals.admit()
     return Message(
         id=state.ids.take(),

@@ -54,6 +54,7 @@ def answers(state: State, bind: Bind, events: list[Answer], now: Now) -> None:
             state.charges.pop(message.id, None)
         in_state[states.IN_FLIGHT] -= 1
         in_state[states.SUBMITTED] += 1
+        message.answered_at = now.wall
         carrier_id = decode_message_id(event.body)
         if not carrier.always_receipts and not message.registered_delivery & finish.WANTS_RECEIPT:
             _final_at_once(state, carrier, message, carrier_id, now)

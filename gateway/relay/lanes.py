@@ -14,8 +14,9 @@ row behind it is on disk only. Hence:
     refill           scans from behind `loaded_to` until `rows == len(head)`. An empty scan proves
                      nothing; the count does
 
-All levels together hold at most `WorkingSet.size` messages; when it is full, a level that must be
-served gets its room from the tails of others, which only move `loaded_to` back.
+All levels together hold about `WorkingSet.size` messages; when it is full, a level that must be
+served gets its room from the tails of others, which only move `loaded_to` back. Beyond it go only
+what comes back from the carriers' windows, and the few that every level may keep (SPARED).
 """
 
 from collections import deque
@@ -40,6 +41,11 @@ SPARED: Final = 16
 
 RESEND_TLV: Final = 0x3A05
 """Our TLV: how often this message was sent before without an answer."""
+
+
+RESENDS_MAX: Final = 255
+"""Where that count stays: it is one octet on the wire and on disk, and people may release a message
+that is in doubt as often as they like."""
 
 
 class LaneState(IntEnum):
@@ -226,6 +232,7 @@ def lane_prefix(route: str, campaign: str) -> bytes:
 
 def mark_resends(message: Message, resends: int) -> None:
     """Sets how often a message was sent again; its body tells the carrier (RESEND_TLV)."""
+    resends = min(resends, RESENDS_MAX)
     if resends == message.resends:
         return
     mark = tlv.encode(RESEND_TLV, b"\0")

@@ -72,7 +72,6 @@ def _conclude(
     if isinstance(waiting, Message):
         message = waiting
         key = message.id.to_bytes(8, "big")
-        answered_at = 0.0
     else:
         key = ids.to_key(waiting)
         message_row = state.view.get(tables.MESSAGE, key)
@@ -83,7 +82,7 @@ def _conclude(
         message = decode_message(message_row)
         awaiting = decode_awaiting(awaiting_row)
         message.submitted_at, message.resends = awaiting.submitted_at, awaiting.resends
-        answered_at = awaiting.answered_at
+        message.answered_at = awaiting.answered_at
     state.machine.open.writes[tables.AWAITING][key] = None
     final = records.Ending(
         ends[0],
@@ -92,7 +91,7 @@ def _conclude(
         carrier.name,
         carrier_id,
         message.submitted_at,
-        answered_at,
+        message.answered_at,
         error,
         message.resends,
     )

@@ -181,7 +181,7 @@ def _rest_fault(body: bytes, sm_at: int, forbidden: int) -> BodyFault | None:
     at, end = sm_at + body[sm_at - 1], len(body)
     if at > end:
         return BodyFault(
-            consts.ESME_RINVMSGLEN, "sm_length", f"the body ends {at - end} octets before the text"
+            consts.ESME_RINVMSGLEN, "sm_length", f"{at - end} octets of the text are missing"
         )
     while at + 4 <= end:
         tag, length = _tlv_head(body, at)

@@ -7,11 +7,17 @@ All in one read transaction, so both sides are of the same moment, while traffic
 every row of the queue, in_flight, parked, awaiting and final: minutes for a hundred million.
 """
 
+from typing import Final
+
 import lmdb
 import msgspec
 
 from gateway.model import ids, records, states, tables
 from gateway.store.environment import Environment
+
+
+LOOK_UP_ROWS: Final = 10_000
+"""Rows between two looks whether the map has to move: about ten milliseconds."""
 
 
 class Report(msgspec.Struct):
@@ -24,9 +30,13 @@ class Report(msgspec.Struct):
     differences: list[str]
 
 
+class InterruptedAuditError(Exception):
+    """The map has to grow, and cannot while a read holds it. Ask again."""
+
+
 def audit(environment: Environment) -> Report:
     """Counts everything. Blocks: call it in a thread."""
-    with environment.lmdb.begin(buffers=True) as txn:
+    with environment.map_lock, environment.lmdb.begin(buffers=True) as txn:
         totals = _totals(environment, txn)
         counted = _count_states(environment, txn)
         differences = _compare(totals, counted)
@@ -54,8 +64,9 @@ def _count_states(environment: Environment, txn: lmdb.Transaction) -> list[int]:
         counted[states.IN_FLIGHT] += len(row) // records.FLIGHT
     for _, row in txn.cursor(environment.tables[tables.PARKED]):
         counted[records.decode_parked(row).state] += 1
-    for _, row in txn.cursor(environment.tables[tables.FINAL]):
+    for place, (_, row) in enumerate(txn.cursor(environment.tables[tables.FINAL])):
         counted[records.decode_ending(row).state] += 1
+        _look_up(environment, place)
     return counted
 
 
@@ -76,7 +87,9 @@ def _compare(totals: states.Totals, counted: list[int]) -> list[str]:
 def _check_counters(environment: Environment, txn: lmdb.Transaction) -> list[str]:
     """The counter of each level of a lane, and of each outbox, against its rows."""
     found: dict[bytes, int] = {}
-    for key in txn.cursor(environment.tables[tables.QUEUE]).iternext(values=False):
+    keys = txn.cursor(environment.tables[tables.QUEUE]).iternext(values=False)
+    for place, key in enumerate(keys):
+        _look_up(environment, place)
         name = b"level\0" + bytes(key[: -ids.KEY_LENGTH])
         found[name] = found.get(name, 0) + 1
     for key in txn.cursor(environment.tables[tables.OUTBOX]).iternext(values=False):
@@ -103,3 +116,11 @@ def _check_messages(
     if messages == sum(counted):
         return []
     return [f"{messages} messages are stored, {sum(counted)} have a state"]
+
+
+def _look_up(environment: Environment, place: int) -> None:
+    """Now and then, whether somebody waits for this read to end."""
+    if place % LOOK_UP_ROWS == 0 and environment.map_must_move:
+        raise InterruptedAuditError(
+            "the store ran out of room and its map has to grow; ask again in a moment"
+        )

@@ -12,6 +12,7 @@ are committed again; `close_reserve` lays the ballast back when there is room.
 
 import fcntl
 import os
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -54,6 +55,10 @@ class Environment:
         self.map_size_bytes = map_size_bytes
         self.reserve_bytes = min(reserve_bytes, map_size_bytes // RESERVE_SHARE)
         self.reserve_open = False
+        self.map_lock = threading.Lock()
+        """Held by long reads in other threads: the map must not move under them."""
+        self.map_must_move = False
+        """Set while the map waits to move: long reads give up."""
         data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock = _lock(data_dir)
         try:
@@ -71,11 +76,17 @@ class Environment:
         os.close(self._lock)
 
     def open_reserve(self) -> None:
-        """Makes room for one commit. No transaction of this process may be open: the map moves."""
+        """Makes room for one commit. No transaction of this process may be open: the map moves.
+
+        Waits for a long read to give up: a few milliseconds.
+        """
         self.reserve_open = True
         (self.data_dir / BALLAST_FILE).unlink(missing_ok=True)
         self.map_size_bytes += self.reserve_bytes
-        self.lmdb.set_mapsize(self.map_size_bytes)
+        self.map_must_move = True
+        with self.map_lock:
+            self.lmdb.set_mapsize(self.map_size_bytes)
+        self.map_must_move = False
 
     def close_reserve(self) -> None:
         """Lays the ballast back; the map stays as it grew until the next start."""

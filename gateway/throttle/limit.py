@@ -20,6 +20,9 @@ from gateway.throttle.window import GUARD_S, Slot, Window
 Per = Literal["second", "minute", "day"]
 PERIOD_S: Final[dict[str, float]] = {"second": 1.0, "minute": 60.0}
 
+LEFT_BY: Final = 2
+"""Entries of the use by second from one to that in which it has left at the latest."""
+
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(list[tuple[int, int]]).decode
 
@@ -36,7 +39,18 @@ class Charge(NamedTuple):
 class Limit:
     """One limit: a window, or a day."""
 
-    __slots__ = ("_by_second", "at_cap", "day", "dirty", "key", "per", "segments", "window", "zone")
+    __slots__ = (
+        "_by_second",
+        "_noted",
+        "at_cap",
+        "day",
+        "dirty",
+        "key",
+        "per",
+        "segments",
+        "window",
+        "zone",
+    )
 
     def __init__(
         self,
@@ -57,6 +71,7 @@ class Limit:
         self.window: Window | None = None
         self.day: DayCap | None = None
         self._by_second: list[tuple[int, int]] = []
+        self._noted: Slot | None = None
         if per == "day":
             if days is None:
                 raise ValueError("a daily limit needs its zone's days")
@@ -79,9 +94,10 @@ class Limit:
     def charge(self, now: Now, segments: int, slots: list[Slot]) -> Charge:
         """Takes the places; the slot is stamped with the turn whose `slots` these are."""
         if self.window is not None:
+            slot = self.window.reserve(segments, slots)
             if self.per == "minute":
-                self._note(int(now.wall), segments)
-            return Charge(self, self.window.reserve(segments, slots), (), segments)
+                self._note(self.window, int(now.wall), segments, slot)
+            return Charge(self, slot, (), segments)
         assert self.day is not None
         self.dirty = True
         return Charge(self, None, self.day.charge(now, segments), segments)
@@ -109,36 +125,42 @@ class Limit:
 
     def restore(self, row: bytes | None, since: Now) -> None:
         """Takes up what was used before `since` (the start), never less than it was (`_stamps`)."""
-        if self.day is not None:
+        if self.window is None:
+            assert self.day is not None
             self.day.used = dict(_decode(row)) if row else {}
-        elif self.window is not None and self.per == "minute":
+        elif self.per == "minute":
             self._by_second = _decode(row) if row else []
             self.window.restore(self._stamps(since))
-        elif self.window is not None:
+        else:
             self.window.start_closed(since.monotonic)
 
-    def _note(self, second: int, segments: int) -> None:
-        """Adds to the use by second, and forgets what is over two periods old."""
+    def _note(self, window: Window, second: int, segments: int, slot: Slot) -> None:
+        """Adds to the use by second: a new entry for a new second, but never within a turn.
+
+        What has left so long ago that its place is free again is forgotten (see `_stamps`).
+        """
         used = self._by_second
         self.dirty = True
-        if used and used[-1][0] == second:
-            used[-1] = (second, used[-1][1] + segments)
+        is_same_turn = slot is self._noted
+        self._noted = slot
+        if used and (is_same_turn or used[-1][0] == second):
+            used[-1] = (used[-1][0], used[-1][1] + segments)
             return
         used.append((second, segments))
-        oldest = second - 2 * PERIOD_S["minute"]
-        while used[0][0] < oldest:
+        while len(used) > LEFT_BY and used[LEFT_BY][0] + 1.0 + window.span_s < second:
             del used[0]
 
     def _stamps(self, since: Now) -> list[tuple[float, int]]:
         """The use by second as window stamps.
 
-        A row says in which second a segment was *charged*; it left with its turn, that is before
-        the next turn was charged, so the next row's second is the latest it can have left in. The
-        last row's segments may have left at any time until `since`.
+        An entry says in which second its first segment was *charged*. They leave when their turn
+        is released; the next turn may have been charged before that, but the one after it not. So
+        the second of the entry after the next is the latest in which they can have left. What the
+        last two hold may have left at any time until `since`.
         """
+        used = self._by_second
         stamps: list[tuple[float, int]] = []
-        for place, (_, segments) in enumerate(self._by_second):
-            following = self._by_second[place + 1 :]
-            left_wall = following[0][0] + 1.0 if following else since.wall
+        for place, (_, segments) in enumerate(used, LEFT_BY):
+            left_wall = used[place][0] + 1.0 if place < len(used) else since.wall
             stamps.append((since.monotonic - max(since.wall - left_wall, 0.0), segments))
         return stamps

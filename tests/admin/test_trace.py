@@ -123,6 +123,7 @@ def test_a_delivered_message_whose_receipt_its_client_has() -> None:
     found = traced(view)
 
     assert (found.state, found.receipt, found.outcome) == ("delivered", "delivered", "")
+    assert found.error == ""
     assert steps(found)[-1] == (1030.0, "delivered")
     assert found.steps[-1].why == "the carrier's receipt says so"
 

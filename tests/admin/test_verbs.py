@@ -13,6 +13,7 @@ from gateway import __version__
 from gateway.daemon.app import App
 from gateway.link.link import Link
 from gateway.model import ids, tables
+from gateway.throttle.limit import Limit
 from tests.admin.offices import (
     REGISTRY,
     ask,
@@ -292,7 +293,10 @@ async def test_the_first_thing_that_blocks_a_campaign_is_named(tmp_path: Path) -
         carrier_up(app)
         assert await blocked() == ("", "")
         app.state.carriers["carrier-a"].paused["CHOLD"] = trio.current_time() + 60
-        assert await blocked() == ("", "every carrier that is bound is paused for it or full")
+        assert await blocked() == (
+            "",
+            "every carrier that is bound is paused for it, or at its rate",
+        )
         entry = app.state.catalog.campaigns["CHOLD"]
         numbers, entry.numbers = entry.numbers, set()
         assert await blocked() == ("unknown_sender", "it has no number to send from")
@@ -449,3 +453,40 @@ async def test_the_log_level_can_be_changed(tmp_path: Path) -> None:
 async def test_the_version_is_that_of_the_daemon(tmp_path: Path) -> None:
     async with running(tmp_path) as app:
         assert await ask(app, "version") == {"version": __version__}
+
+
+async def test_every_answer_is_text_for_people_too(tmp_path: Path) -> None:
+    async with running(tmp_path) as app:
+        _, link = carrier_up(app, window=3)
+        await submit(app, 4)
+        carrier_down(app, link)
+        await settled(app)
+        carrier = app.state.carriers["carrier-a"]
+        carrier.paused["CHOLD"] = trio.current_time() + 60
+        carrier.rate = Limit(key=b"k", per="second", segments=50)
+        link_to_nobody = SimpleNamespace(id=7, peer="192.0.2.9:4711")
+        app.server._bound["shop"][7] = cast("Link", link_to_nobody)
+        app.state.clients["shop"].outbox.rows += 1
+        texts = {}
+        for line in ("status", "carrier", "client", "campaign", "campaign CHOLD", "queue", "audit"):
+            code, texts[line], err = await ctl(app, *line.split())
+            assert (code, err) == (0, "") or line == "audit"
+        app.state.clients["shop"].outbox.rows -= 1
+        app.server._bound["shop"].clear()
+
+    assert "accepted     4 ever, 0 of them purged since" in texts["status"]
+    assert "warning: carrier carrier-a is not bound" in texts["status"]
+    assert "paused     CHOLD until" in texts["carrier"]
+    assert "rate       50 segments a second, 0 used" in texts["carrier"]
+    assert "owed       1 rows of receipts" in texts["client"]
+    assert "in doubt    3" in texts["campaign CHOLD"]
+    assert "blocked by  no carrier that its routes lead to is bound" in texts["campaign CHOLD"]
+    assert texts["queue"].count("in_doubt") == 7
+
+
+async def test_a_disk_without_room_is_warned_of(tmp_path: Path) -> None:
+    async with running(tmp_path) as app:
+        app.committer.room = "low"
+        found = await ask(app, "status")
+
+    assert "room on disk is low: new messages are refused (queue_full)" in found["warnings"]

@@ -6,7 +6,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gateway import __version__
 from gateway.admin.collect import COUNTERS, scrape
-from gateway.admin.office import now
 from gateway.daemon.app import App
 from gateway.metrics.names import METRICS
 from gateway.relay.state import Counters
@@ -16,11 +15,12 @@ from tests.admin.offices import carrier_down, carrier_up, running, settled, subm
 Scraped = dict[tuple[str, ...], float]
 
 
-def scraped(app: App) -> Scraped:
+async def scraped(app: App) -> Scraped:
     """(name, label values ...) -> value."""
+    text = (await scrape(app)).decode()
     return {
         (sample.name, *sample.labels.values()): sample.value
-        for family in text_string_to_metric_families(scrape(app, now()).decode())
+        for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
 
@@ -35,7 +35,7 @@ async def test_every_metric_of_the_table_is_collected(tmp_path: Path) -> None:
         await submit(app, 12)
         await submit(app, 3, source=b"12025550101")
 
-        found = scraped(app)
+        found = await scraped(app)
 
     assert {name for name, *_ in found if name in METRICS} == set(METRICS)
 
@@ -46,7 +46,7 @@ async def test_the_numbers_are_those_of_the_daemon(tmp_path: Path) -> None:
         await submit(app, 10)
         await submit(app, 3, source=b"12025550101")
         app.state.clients["shop"].refused["no_route"] = 7
-        found = scraped(app)
+        found = await scraped(app)
 
         assert found["smppgate_messages", "in_flight"] == 4
         assert found["smppgate_messages", "queued"] == 9
@@ -66,14 +66,14 @@ async def test_the_numbers_are_those_of_the_daemon(tmp_path: Path) -> None:
 
         carrier_down(app, link)
         await settled(app)
-        found = scraped(app)
+        found = await scraped(app)
         assert found["smppgate_messages", "in_doubt"] == 4
         assert found["smppgate_in_doubt_total",] == 4
 
 
 async def test_the_process_and_the_build_are_told_by_the_usual_names(tmp_path: Path) -> None:
     async with running(tmp_path) as app:
-        found = scraped(app)
+        found = await scraped(app)
 
     assert found["process_resident_memory_bytes",] > 1e6
     assert found["process_open_fds",] > 3

@@ -274,7 +274,11 @@ async def test_a_client_that_does_not_read_is_not_waited_for(
 ) -> None:
     page = monitor.Response(HTTPStatus.OK, b"x" * 30_000_000)
     monkeypatch.setattr(monitor, "SEND_S", 0.01)
-    monkeypatch.setitem(monitor.PAGES, b"/metrics", lambda _office: page)
+
+    async def long(_office: Office) -> monitor.Response:
+        return page
+
+    monkeypatch.setitem(monitor.PAGES, b"/metrics", long)
     async with serving() as place:
         deaf = await place.client()
         await deaf.stream.send_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -310,7 +314,10 @@ async def test_a_client_that_resets_disturbs_nobody() -> None:
 async def test_a_bug_in_a_page_is_500_and_a_log_line(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setitem(monitor.PAGES, b"/metrics", lambda _office: 1 // 0)
+    async def stumble(_office: Office) -> monitor.Response:
+        raise ZeroDivisionError
+
+    monkeypatch.setitem(monitor.PAGES, b"/metrics", stumble)
     async with serving() as place:
         client = await place.client()
         with caplog.at_level(logging.ERROR):

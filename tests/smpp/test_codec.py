@@ -44,6 +44,21 @@ def test_every_field_comes_back_as_it_was_encoded(fields: dict[str, Any]) -> Non
     assert fields == ton_npi | {name: getattr(sm, name) for name in fields if name not in ton_npi}
 
 
+def test_what_is_not_given_is_zero_or_empty() -> None:
+    assert bytes(17) == codec.encode_sm()
+    assert codec.encode_bind(Bind(system_id=b"a", password=b"b")) == b"a\0b\0\0\x34\0\0\0"
+
+
+def test_the_longest_short_message_has_254_octets() -> None:
+    assert sm_of(short_message=b"x" * 254).short_message == b"x" * 254
+
+
+@pytest.mark.parametrize("kind", [Sm, BodyFault, Bind, BindResp])
+def test_what_was_decoded_cannot_change_and_costs_the_collector_nothing(kind: Any) -> None:
+    assert kind.__struct_config__.frozen
+    assert not kind.__struct_config__.gc
+
+
 @given(SM_FIELDS, st.integers(0, 255))
 def test_another_registered_delivery_changes_that_octet_only(
     fields: dict[str, Any], value: int
@@ -112,16 +127,23 @@ def test_a_string_of_a_wrong_length_is_refused_with_the_status_of_its_field(
     assert (command_status, name) == (fault.command_status, fault.field)
 
 
-def test_an_unterminated_string_at_the_end_of_the_body_is_a_wrong_length() -> None:
-    fault = fault_of(b"\0\1\1" + b"1" * 12)
+@pytest.mark.parametrize(
+    ("octets", "command_status"),
+    [(12, consts.ESME_RINVCMDLEN), (20, consts.ESME_RINVCMDLEN), (21, consts.ESME_RINVSRCADR)],
+)
+def test_an_unterminated_string_at_the_end_of_the_body_is_a_wrong_length_unless_too_long(
+    octets: int, command_status: int
+) -> None:
+    fault = fault_of(b"\0\1\1" + b"1" * octets)
 
-    assert (consts.ESME_RINVCMDLEN, "source_addr") == (fault.command_status, fault.field)
+    assert (command_status, "source_addr") == (fault.command_status, fault.field)
 
 
 def test_an_sm_length_past_the_end_is_a_wrong_message_length() -> None:
     body = codec.encode_sm(short_message=b"hello")
 
-    assert consts.ESME_RINVMSGLEN == fault_of(body[:-1]).command_status
+    expected = BodyFault(consts.ESME_RINVMSGLEN, "sm_length", "2 octets of the text are missing")
+    assert expected == fault_of(body[:-2])
 
 
 @pytest.mark.parametrize(

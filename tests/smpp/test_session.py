@@ -418,6 +418,17 @@ def test_what_crosses_our_unbind_is_taken_and_may_be_answered() -> None:
     assert states.CLOSED == session.state
 
 
+def test_what_follows_the_end_in_the_same_read_is_not_heard() -> None:
+    session = bound_session("esme")
+    session.unbind(0.0)
+
+    end = codec.pdu(consts.UNBIND_RESP, 0, 2)
+    events = session.receive_data(end + DELIVER + codec.pdu(consts.ENQUIRE_LINK, 0, 8), 0.0)
+
+    assert [UnbindAnswer(0)] == events
+    assert session.data_to_send() == b""
+
+
 def test_two_unbinds_that_cross_are_both_answered() -> None:
     esme, smsc = bound_session("esme"), bound_session("smsc")
     ours, theirs = esme.unbind(0.0), smsc.unbind(0.0)
@@ -427,6 +438,7 @@ def test_two_unbinds_that_cross_are_both_answered() -> None:
     assert [UnbindAnswer(0)] == esme.receive_data(smsc.respond(consts.UNBIND_RESP, 0, 2), 0.0)
 
     assert (states.UNBOUND, states.CLOSED) == (esme.state, smsc.state)
+    assert math.inf == esme.next_deadline()  # only we owe anything now
     assert codec.pdu(consts.UNBIND_RESP, 0, 1) == esme.respond(consts.UNBIND_RESP, 0, 1)
     assert states.CLOSED == esme.state
 

@@ -92,7 +92,7 @@ def first_block(state: State, entry: CampaignEntry, at: Now) -> Block | None:
             return _waits(why, free_at, at)
     opens_at = min(_opens_at(carrier, entry.id, at) for carrier in carriers)
     if opens_at > at.monotonic:
-        return _waits("every carrier that is bound is paused for it or full", opens_at, at)
+        return _waits("every carrier that is bound is paused for it, or at its rate", opens_at, at)
     return None
 
 
@@ -120,10 +120,9 @@ def _detail(state: State, entry: CampaignEntry, at: Now) -> CampaignDetail:
     short = _report(state, entry, sum(lane.rows for lane in lanes), at)
     rows = waiting.parked(state, b"", PARKED_SCANNED)
     own = [row.state for _, row in rows if waiting.lane_of(row)[1] == entry.id]
-    offset_s = at.wall - at.monotonic
     return CampaignDetail(
         **msgspec.structs.asdict(short),
-        lanes=[waiting.lane_report(state, lane, offset_s) for lane in lanes if lane.rows],
+        lanes=waiting.lane_reports(state, [lane for lane in lanes if lane.rows], at),
         held=own.count(states.HELD),
         in_doubt=own.count(states.IN_DOUBT),
         parked_complete=len(rows) < PARKED_SCANNED,

@@ -3,6 +3,7 @@
 import msgspec
 
 from gateway.admin.office import Answer, Args, Desk, no, now, yes
+from gateway.config.schema import Client as Settings
 from gateway.link.link import Link
 from gateway.model.now import Now
 from gateway.relay.state import Client
@@ -44,10 +45,16 @@ async def client(desk: Desk, args: Args) -> Answer:
     """All clients, or one."""
     clients = desk.office.state.clients
     name = args.get("name")
-    if name is None:
-        return yes([_report(desk, found, now()) for found in clients.values()])
-    found = clients.get(name)
-    return _unknown(desk, name) if found is None else yes([_report(desk, found, now())])
+    if name is not None and name not in clients:
+        return _unknown(desk, name)
+    links = desk.office.server.bound()
+    return yes(
+        [
+            _report(desk, clients[settings.name], settings, links.get(settings.name, []), now())
+            for settings in desk.office.config.client
+            if name in (None, settings.name)
+        ]
+    )
 
 
 async def kick(desk: Desk, args: Args) -> Answer:
@@ -61,13 +68,13 @@ async def kick(desk: Desk, args: Args) -> Answer:
     return yes({"client": name, "kicked": kicked})
 
 
-def _report(desk: Desk, client: Client, at: Now) -> ClientReport:
-    office = desk.office
-    settings = next(one for one in office.config.client if one.name == client.name)
+def _report(
+    desk: Desk, client: Client, settings: Settings, links: list[Link], at: Now
+) -> ClientReport:
     return ClientReport(
         name=client.name,
         company=client.company,
-        company_known=client.company in office.state.catalog.companies,
+        company_known=client.company in desk.office.state.catalog.companies,
         system_id=settings.system_id,
         bound=len(client.links),
         max_binds=settings.max_binds,
@@ -78,7 +85,7 @@ def _report(desk: Desk, client: Client, at: Now) -> ClientReport:
         queued=client.queued,
         queue_limit=client.queue_limit,
         outbox_rows=client.outbox.rows,
-        links=[_link(client, link) for link in office.server.bound().get(client.name, [])],
+        links=[_link(client, link) for link in links],
     )
 
 

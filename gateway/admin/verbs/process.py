@@ -13,6 +13,7 @@ from gateway.admin import grammar, trace, waiting
 from gateway.admin.office import Answer, Args, Desk, Office, no, now, yes
 from gateway.admin.verbs.registry import holds
 from gateway.model import ids, states
+from gateway.store.audit import InterruptedAuditError
 from gateway.store.audit import audit as count_rows
 
 log = logging.getLogger(__name__)
@@ -133,7 +134,10 @@ async def message(desk: Desk, args: Args) -> Answer:
 async def audit(desk: Desk, _args: Args) -> Answer:
     """Counts the disk, in a thread. The thread is waited for, or the store would close under it."""
     async with desk.audit_lock:
-        report = await trio.to_thread.run_sync(count_rows, desk.office.environment)
+        try:
+            report = await trio.to_thread.run_sync(count_rows, desk.office.environment)
+        except InterruptedAuditError as error:
+            return no(str(error))
     if report.differences:
         return no(f"{len(report.differences)} differences", report)
     return yes(report)
@@ -141,7 +145,6 @@ async def audit(desk: Desk, _args: Args) -> Answer:
 
 async def drain(desk: Desk, _args: Args) -> Answer:
     """Begins the end of the daemon."""
-    log.info("told to drain by the admin socket")
     desk.office.draining.set()
     return yes({"draining": True, "in_flight": desk.office.state.flying()})
 

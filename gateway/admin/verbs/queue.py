@@ -18,6 +18,9 @@ from gateway.model import ids, states
 BITE: Final = 500
 """Messages that one turn releases or expires at most: a few milliseconds, then traffic goes on."""
 
+Act = Callable[[list[int]], Awaitable[int]]
+"""One of the office's changes: what it does to these messages, and to how many it did it."""
+
 OPEN_STATES: Final = ("queued", "held", "in_flight", "submitted", "in_doubt")
 
 
@@ -48,7 +51,6 @@ async def queue(desk: Desk, args: Args) -> Answer:
     limit = min(args.get("limit", LIMIT), LIMIT_MAX)
     lanes = waiting.lanes(state)
     oldest = waiting.oldest_in_states(state)
-    offset_s = at.wall - at.monotonic
     return yes(
         QueueReport(
             states=[
@@ -56,7 +58,7 @@ async def queue(desk: Desk, args: Args) -> Answer:
                 for name in OPEN_STATES
             ],
             lanes_filled=len(lanes),
-            lanes=[waiting.lane_report(state, lane, offset_s) for lane in lanes[:limit]],
+            lanes=waiting.lane_reports(state, lanes[:limit], at),
             parked=[
                 waiting.parked_report(key, row) for key, row in waiting.parked(state, b"", limit)
             ],
@@ -76,9 +78,7 @@ async def expire(desk: Desk, args: Args) -> Answer:
     return await _decide(desk, args, "expired", desk.office.changes.expire_parked)
 
 
-async def _decide(
-    desk: Desk, args: Args, done: str, act: Callable[[list[int]], Awaitable[int]]
-) -> Answer:
+async def _decide(desk: Desk, args: Args, done: str, act: Act) -> Answer:
     named: list[str] = args.get("ids", [])
     is_all = args.get("all", False)
     if bool(named) == is_all:
@@ -91,7 +91,7 @@ async def _decide(
     unread = [text for text, number in zip(named, numbers, strict=True) if number is None]
     if unread:
         return Answer(USAGE, text=f"no message can have the id {', '.join(unread)}")
-    count = await _in_bites([number for number in numbers if number is not None], act)
+    count = await _in_bites(desk, [number for number in numbers if number is not None], act)
     if count < len(set(numbers)):
         return no(
             f"{done} {count} of {len(set(numbers))}: only what is held or in doubt can be",
@@ -100,7 +100,7 @@ async def _decide(
     return yes({done: count})
 
 
-async def _all(desk: Desk, args: Args, act: Callable[[list[int]], Awaitable[int]]) -> int:
+async def _all(desk: Desk, args: Args, act: Act) -> int:
     """Walks the parked once, from front to end: what is parked again meanwhile is left alone."""
     wanted_state, wanted_campaign = args.get("state"), args.get("campaign")
     count, after = 0, b""
@@ -112,12 +112,12 @@ async def _all(desk: Desk, args: Args, act: Callable[[list[int]], Awaitable[int]
             if wanted_state in (None, states.NAMES[row.state])
             and wanted_campaign in (None, waiting.lane_of(row)[1])
         ]
-        count += await _in_bites(chosen, act)
+        count += await _in_bites(desk, chosen, act)
     return count
 
 
-async def _in_bites(numbers: list[int], act: Callable[[list[int]], Awaitable[int]]) -> int:
+async def _in_bites(desk: Desk, numbers: list[int], act: Act) -> int:
     count = 0
     for start in range(0, len(numbers), BITE):
-        count += await act(numbers[start : start + BITE])
+        count += await desk.change(act(numbers[start : start + BITE]))
     return count

@@ -36,7 +36,7 @@ async def import_(desk: Desk, args: Args) -> Answer:
         plan = await trio.to_thread.run_sync(_plan, catalog, args["file"], args.get("prune", False))
         apply = not plan.faults and not dry_run
         if apply and plan.rows:
-            await desk.office.changes.registry_apply(plan)
+            await desk.change(desk.office.changes.registry_apply(plan))
         report = ImportReport(
             applied=apply,
             dry_run=dry_run,

@@ -10,11 +10,7 @@ Run = Callable[[Desk, Args], Awaitable[Answer]]
 
 
 class Entry(NamedTuple):
-    """What runs, and whether it changes what the core remembers.
-
-    A bug in a verb that only looks is an answer and a log line. A bug in one that changes the core
-    ends the process, as a bug in the core does anywhere: what is in memory is suspect then.
-    """
+    """What runs, and whether it changes anything: then the log says who asked for it."""
 
     run: Run
     changes: bool = False
@@ -35,7 +31,7 @@ TABLE: Final[dict[str, Entry]] = {
     "message": Entry(process.message),
     "audit": Entry(process.audit),
     "drain": Entry(process.drain, changes=True),
-    "loglevel": Entry(process.loglevel),
+    "loglevel": Entry(process.loglevel, changes=True),
     "version": Entry(process.version),
     "help": Entry(process.help_),
 }

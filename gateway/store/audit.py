@@ -15,7 +15,6 @@ import msgspec
 from gateway.model import ids, records, states, tables
 from gateway.store.environment import Environment
 
-
 LOOK_UP_ROWS: Final = 10_000
 """Rows between two looks whether the map has to move: about ten milliseconds."""
 

@@ -45,6 +45,7 @@ data_dir = "var"
 {top}
 [smpp]
 listen = ["127.0.0.1:{smpp_port}"]
+{smpp}
 [metrics]
 listen = ["127.0.0.1:{metrics_port}"]
 [admin]
@@ -97,6 +98,7 @@ def configuration(
     smpp_port: int = 0,
     metrics_port: int = 0,
     drain_s: float = DRAIN_S,
+    smpp: str = "",
     top: str = "",
     sections: str = "",
     client: str = "",
@@ -104,7 +106,8 @@ def configuration(
 ) -> str:
     """A whole configuration file: one client, these carriers, one route over all of them.
 
-    `client` is more keys of the client, and whole tables behind them; `routes` replaces the route.
+    `smpp` is more keys of [smpp], `client` of the client with whole tables behind them; `routes`
+    replaces the route.
     """
     names = ", ".join(f'"{carrier.name}"' for carrier in carriers)
     return (
@@ -112,6 +115,7 @@ def configuration(
             smpp_port=smpp_port,
             metrics_port=metrics_port,
             drain_s=drain_s,
+            smpp=smpp,
             top=top,
             sections=sections,
             client=client,

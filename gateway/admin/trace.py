@@ -16,8 +16,8 @@ from gateway.model import ids, records, states, tables
 from gateway.model.outcomes import OUTCOMES
 from gateway.model.records import Awaiting, Ending, Inbound, Message, Parked
 from gateway.model.view import View
-from gateway.relay.finish import is_wanted
 from gateway.relay.lanes import PRIORITIES, lane_prefix
+from gateway.relay.notice import is_wanted
 from gateway.smpp.codec import Sm, decode_sm_leniently
 
 HISTORY_READ: Final = 1_000

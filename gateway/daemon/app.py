@@ -104,9 +104,12 @@ class App:
                         self._say_ready()
                         await self.draining.wait()
                         systemd.notify("STOPPING=1")
-                        await drain.drain(self)
+                        patience = drain.Patience(
+                            self.state.flying, self.config.drain.timeout_s, self.hurry
+                        )
+                        await drain.drain(self.flow, self.server, self.supervisors, patience)
                     carriers.cancel_scope.cancel()
-                await drain.finish(self)
+                await drain.finish(self.flow)
                 root.cancel_scope.cancel()
         finally:
             self.snapshot.close()

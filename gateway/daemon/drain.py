@@ -10,12 +10,14 @@ What is queued stays queued, what a client is owed stays owed: it is all on disk
 """
 
 import logging
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterable
+from typing import Final
 
 import trio
 
-if TYPE_CHECKING:
-    from gateway.daemon.app import App
+from gateway.carriers.supervisor import Supervisor
+from gateway.daemon.flow import Flow
+from gateway.ingress.smpp_server import Server
 
 log = logging.getLogger(__name__)
 
@@ -23,34 +25,44 @@ GOODBYE_S: Final = 2.0
 """How long carriers may take to answer our unbind."""
 
 
-async def drain(app: "App") -> None:
+async def drain(
+    flow: Flow, server: Server, supervisors: Iterable[Supervisor], patience: "Patience"
+) -> None:
     """Steps 1 to 3."""
     log.info("draining")
-    app.server.stop_listening()
-    app.flow.stop()
-    with trio.move_on_after(app.config.drain.timeout_s):
+    server.stop_listening()
+    flow.stop()
+    with trio.move_on_after(patience.timeout_s):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_hurry, app, nursery.cancel_scope)
-            while app.state.flying():
-                await app.flow.settled()
+            nursery.start_soon(_hurry, patience.hurry, nursery.cancel_scope)
+            while patience.flying():
+                await flow.settled()
             nursery.cancel_scope.cancel()
-    if app.state.flying():
-        log.warning("%d messages were still unanswered by their carriers", app.state.flying())
-    for supervisor in app.supervisors:
+    if patience.flying():
+        log.warning("%d messages were still unanswered by their carriers", patience.flying())
+    for supervisor in supervisors:
         supervisor.stop()
     with trio.move_on_after(GOODBYE_S):
-        for supervisor in app.supervisors:
+        for supervisor in supervisors:
             await supervisor.stopped.wait()
-    await finish(app)  # who was accepted hears of it before its link ends
-    app.server.end_links("the daemon stops")
+    server.end_links("the daemon stops")
 
 
-async def finish(app: "App") -> None:
+class Patience:
+    """For what step 2 waits, how long, and what cuts it short."""
+
+    def __init__(self, flying: Callable[[], int], timeout_s: float, hurry: trio.Event) -> None:
+        self.flying = flying
+        self.timeout_s = timeout_s
+        self.hurry = hurry
+
+
+async def finish(flow: Flow) -> None:
     """Step 4: what the last links left behind is committed; the loops may then be cancelled."""
-    while app.flow.has_work():
-        await app.flow.settled()
+    while flow.has_work():
+        await flow.settled()
 
 
-async def _hurry(app: "App", patience: trio.CancelScope) -> None:
-    await app.hurry.wait()
+async def _hurry(hurry: trio.Event, patience: trio.CancelScope) -> None:
+    await hurry.wait()
     patience.cancel()

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 import trio
 
 from gateway.config.address import Address
-from gateway.config.schema import Client, Smpp
+from gateway.config.schema import Client, Network, Smpp
 from gateway.config.secret import Secret
 from gateway.link.gate import Gate
 from gateway.link.link import Link, prepare
@@ -172,8 +172,7 @@ class Server:
             return consts.ESME_RINVSYSID
         if not matches:
             return consts.ESME_RINVPASWD
-        host = ipaddress.ip_address(link.peer.rsplit(":", 1)[0].strip("[]"))
-        if client.allowed_networks and not any(host in net for net in client.allowed_networks):
+        if client.allowed_networks and not _is_within(link.peer, client.allowed_networks):
             return consts.ESME_RBINDFAIL
         if len(self._bound[client.name]) >= client.max_binds:
             return consts.ESME_RALYBND
@@ -234,6 +233,15 @@ def open_listener(address: Address) -> socket.socket:
     listener = socket.create_server((address.host, address.port), family=family, backlog=BACKLOG)
     listener.setblocking(False)
     return listener
+
+
+def _is_within(peer: str, networks: tuple[Network, ...]) -> bool:
+    """Whether a peer comes from one of these; one that is gone already has no address."""
+    try:
+        host = ipaddress.ip_address(peer.rsplit(":", 1)[0].strip("[]"))
+    except ValueError:
+        return False
+    return any(host in network for network in networks)
 
 
 def _address(listener: socket.socket) -> str:

@@ -15,7 +15,7 @@ from typing import Final
 from gateway.model import ids, records, states, tables
 from gateway.model.now import Now
 from gateway.model.records import Message
-from gateway.relay import finish, parked, receipts, schedule
+from gateway.relay import finish, notice, parked, receipts, schedule
 from gateway.relay.history import note
 from gateway.relay.lanes import mark_resends
 from gateway.relay.state import Bind, Carrier, State
@@ -56,7 +56,7 @@ def answers(state: State, bind: Bind, events: list[Answer], now: Now) -> None:
         in_state[states.SUBMITTED] += 1
         message.answered_at = now.wall
         carrier_id = decode_message_id(event.body)
-        if not carrier.always_receipts and not message.registered_delivery & finish.WANTS_RECEIPT:
+        if not carrier.always_receipts and not message.registered_delivery & notice.WANTS_RECEIPT:
             _final_at_once(state, carrier, message, carrier_id, now)
             continue
         awaiting_rows[message.id.to_bytes(8, "big")] = records.encode(

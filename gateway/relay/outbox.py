@@ -14,7 +14,7 @@ from typing import Final
 
 from gateway.model import ids, records, tables
 from gateway.model.now import Now
-from gateway.relay import finish
+from gateway.relay import notice
 from gateway.relay.state import COUNT_OUTBOX, OUTBOX_ROW, Chunk, Client, ClientLink, State
 from gateway.relay.turn import Owed
 from gateway.smpp import consts
@@ -166,7 +166,7 @@ def _render(state: State, message_id: int) -> bytes | None:
     final = state.view.get(tables.FINAL, row_key)
     message = state.view.get(tables.MESSAGE, row_key)
     if final is not None and message is not None:
-        return finish.receipt_body(records.decode_message(message), records.decode_ending(final))
+        return notice.receipt_body(records.decode_message(message), records.decode_ending(final))
     inbound = state.view.get(tables.INBOUND, row_key)
     return None if inbound is None else records.decode_inbound(inbound).body
 

@@ -75,6 +75,7 @@ class Core:
         if sends:
             bind.carrier.bound.append(bind)
         schedule.pump(self.state, now)
+        self._pump_clients(now)
 
     def bind_down(self, link_id: int, now: Now) -> None:
         """It is gone: what it was sent and did not answer is in doubt.
@@ -91,8 +92,9 @@ class Core:
         machine = self.state.machine
         waiting: set[int] = set()
         for turn in (machine.open, machine.committing):
-            if turn is not None:
-                waiting.update(message.id for message in turn.submits.get(link_id, ()))
+            if turn is not None:  # all its links: this bind may have had another one since
+                for messages in turn.submits.values():
+                    waiting.update(message.id for message in messages)
         for message in [m for m in bind.flights.values() if m.id not in waiting]:
             del bind.flights[message.id]
             answers.in_doubt(self.state, message, now, why="the link was lost before the answer")
@@ -106,6 +108,7 @@ class Core:
         if bind is not None:
             bind.clogged = False
             schedule.pump(self.state, now)
+            self._pump_clients(now)
 
     def answers(self, link_id: int, events: list[Answer], now: Now) -> None:
         """submit_sm_resp of one carrier link."""
@@ -135,18 +138,19 @@ class Core:
             bind = state.binds.get(link_id) or self._gone[link_id]
             for message in messages:
                 bind.flights.pop(message.id, None)
-                if bind.link_id == link_id and link_id in state.binds:
-                    bind.room += 1
-            bind.clogged = True
+            if link_id in state.binds:  # else it is gone, and a new link of this bind owes nothing
+                bind.room += len(messages)
+                bind.clogged = True
             answers.unsent(state, messages, now)
             state.touch(bind)
         for link_id, owed in back.undelivered:
-            self._undelivered(link_id, owed)
+            self._undelivered(link_id, owed, now)
         if self._gone:
             named = state.machine.open.submits
             self._gone = {key: bind for key, bind in self._gone.items() if key in named}
         schedule.stamped(state)
         schedule.pump(state, now)
+        self._pump_clients(now)
 
     def tick(self, now: Now) -> None:
         """Time has passed: wakes lanes, offers again, sweeps a bite."""
@@ -169,6 +173,7 @@ class Core:
         self.state.machine.open.tickets.append(ticket)
         released = parked.release(self.state, message_ids, now)
         schedule.pump(self.state, now)
+        self._pump_clients(now)
         return released
 
     def expire_parked(self, message_ids: list[int], ticket: Ticket, now: Now) -> int:
@@ -194,13 +199,18 @@ class Core:
         self.state.catalog.apply(plan)
         self.state.registry_changed(now)
         self.state.machine.open.tickets.append(ticket)
+        schedule.look_again(self.state)
         schedule.pump(self.state, now)
+        self._pump_clients(now)
 
-    def _undelivered(self, link_id: int, owed: list[Owed]) -> None:
+    def _undelivered(self, link_id: int, owed: list[Owed], now: Now) -> None:
+        client = owed[0].chunk.client
+        outbox.take_back(client, owed)
         link = self.state.client_links.get(link_id)
         if link is not None:
-            link.room += len(owed)
-        outbox.take_back(owed[0].chunk.client, owed)
+            link.room += len(owed)  # offered again with its next answer, or when it is gone
+        else:
+            outbox.pump(self.state, client, now)
 
     def _pump_clients(self, now: Now) -> None:
         """Clients who came to be owed something in this batch are offered it."""

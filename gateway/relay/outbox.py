@@ -87,17 +87,23 @@ def take_back(client: Client, owed: list[Owed]) -> None:
     client.outbox.ready.extendleft(reversed(owed))
 
 
-def drop(state: State, client: Client, row_key: bytes) -> None:
-    """A row of a client that is not bound has waited too long: nobody is owed it any more."""
+def drop(state: State, client: Client, row_key: bytes) -> bool:
+    """A row of a client that is not bound has waited too long: nobody is owed it any more.
+
+    False if it is on its way back from a link that has just gone: then it is the next time.
+    """
     box = client.outbox
-    kept = [owed for owed in box.ready if owed.chunk.key != row_key]
-    if len(kept) != len(box.ready):
+    if ids.from_key(row_key[-ids.KEY_LENGTH :]) <= box.loaded_to:
+        kept = [owed for owed in box.ready if owed.chunk.key != row_key]
+        if len(kept) == len(box.ready):
+            return False
         box.ready.clear()
         box.ready.extend(kept)
         box.loaded -= 1
     box.rows -= 1
     state.outboxes.add(client)
     state.machine.open.writes[tables.OUTBOX][row_key] = None
+    return True
 
 
 def drop_nobodys(state: State, name: str, row_key: bytes) -> None:

@@ -6,6 +6,7 @@ No queue is scanned: counts are rows. What is read is the registry, the counts, 
 Whatever was in flight is in doubt, even if it never left: nobody can know. Its charges stand.
 """
 
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
@@ -13,7 +14,7 @@ import msgspec
 from gateway.model import ids, records, states, tables
 from gateway.model.now import Now
 from gateway.relay import answers, schedule
-from gateway.relay.lanes import PRIORITIES, Lane, mark_resends
+from gateway.relay.lanes import PRIORITIES, Lane, LaneState, mark_resends
 from gateway.relay.state import (
     COUNT_CLIENT,
     COUNT_LEVEL,
@@ -39,7 +40,7 @@ def recover(state: State, now: Now) -> list[str]:
     warnings = [
         f"the registry's row {key} cannot be read: import that record again; until then its "
         "messages are refused"
-        for key in state.catalog.load(_scan(state, tables.REGISTRY, b""))
+        for key in state.catalog.load(_scan(state, tables.REGISTRY))
     ]
     warnings += _counts(state, now)
     _awaiting(state)
@@ -62,7 +63,7 @@ def _begin_start(state: State) -> None:
 
 def _counts(state: State, now: Now) -> list[str]:
     warnings = []
-    for key, row in _scan(state, tables.COUNT, b""):
+    for key, row in _scan(state, tables.COUNT):
         if key == COUNT_TOTALS:
             state.totals = msgspec.msgpack.decode(row, type=states.Totals)
             state.saved_totals = row
@@ -98,13 +99,13 @@ def _level(state: State, prefix: bytes, rows: int, now: Now) -> list[str]:
     level = lane.levels[PRIORITIES - 1 - place[0]]
     level.rows = rows
     state.working.levels.add(level)
-    if not any(waiting is lane for waiting in state.route_by_name[name].ready):
+    if lane.state is LaneState.IDLE:
         schedule.ready(state, lane)
     return warnings
 
 
 def _awaiting(state: State) -> None:
-    for key, row in _scan(state, tables.AWAITING, b""):
+    for key, row in _scan(state, tables.AWAITING):
         waiting = records.decode_awaiting(row)
         carrier = state.carriers.get(waiting.carrier)
         if carrier is not None:
@@ -112,7 +113,7 @@ def _awaiting(state: State) -> None:
 
 
 def _orphans(state: State) -> None:
-    for key, row in _scan(state, tables.ORPHAN, b""):
+    for key, row in _scan(state, tables.ORPHAN):
         carrier = state.carriers.get(key.split(b"\0", 1)[0].decode())
         if carrier is not None:
             orphan = records.decode_orphan(row)
@@ -120,7 +121,7 @@ def _orphans(state: State) -> None:
 
 
 def _in_flight(state: State, now: Now) -> None:
-    for bind_key, row in _scan(state, tables.IN_FLIGHT, b""):
+    for bind_key, row in _scan(state, tables.IN_FLIGHT):
         state.machine.open.writes[tables.IN_FLIGHT][bind_key] = None
         for message_id, resends in records.decode_flights(row):
             message_row = state.view.get(tables.MESSAGE, ids.to_key(message_id))
@@ -132,11 +133,9 @@ def _in_flight(state: State, now: Now) -> None:
             answers.in_doubt(state, message, now, why="the daemon stopped before the answer came")
 
 
-def _scan(state: State, table: int, prefix: bytes) -> list[tuple[bytes, bytes]]:
+def _scan(state: State, table: int) -> Iterator[tuple[bytes, bytes]]:
     """All rows of a table, a page at a time."""
-    found: list[tuple[bytes, bytes]] = []
-    after = prefix
-    while page := state.view.scan(table, prefix, after, PAGE):
-        found += page
+    after = b""
+    while page := state.view.scan(table, b"", after, PAGE):
+        yield from page
         after = page[-1][0]
-    return found

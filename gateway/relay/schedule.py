@@ -93,6 +93,13 @@ def wake(state: State, now: Now) -> None:
             ready(state, lane)
 
 
+def look_again(state: State) -> None:
+    """Limits may have changed: what waits for the time of one is ready."""
+    for lane in state.lanes.values():
+        if lane.state is LaneState.TIMED:
+            ready(state, lane)
+
+
 def stamped(state: State) -> None:
     """A turn was released: what waited for its stamps is ready."""
     waiting, state.unstamped = state.unstamped, []
@@ -260,6 +267,7 @@ def _refill(state: State, level: Level) -> None:
     """Refills a level; a row whose message is missing is damage: it is set aside and counted."""
     for key in level.refill(state.view):
         level.rows -= 1
+        state.working.dirty.add(level)
         state.counters.damaged += 1
         state.machine.open.writes[tables.QUEUE][key] = None
         step = records.Step(0.0, "damaged", detail="queue row without a message")

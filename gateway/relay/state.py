@@ -232,7 +232,15 @@ class Route:
 
 
 def _distance(name: str, weight: float, pair: bytes) -> float:
-    hashed = (zlib.crc32(pair, zlib.crc32(name.encode())) + 0.5) / 2**32
+    """How far a carrier is from a pair: an exponential variable, independent by carrier.
+
+    A CRC is linear: those of two names over the same pair differ by a constant, and weights would
+    not be honoured. So its bits are mixed (the finalizer of MurmurHash3).
+    """
+    mixed = zlib.crc32(pair, zlib.crc32(name.encode()))
+    mixed = (mixed ^ mixed >> 16) * 0x85EBCA6B & 0xFFFFFFFF
+    mixed = (mixed ^ mixed >> 13) * 0xC2B2AE35 & 0xFFFFFFFF
+    hashed = ((mixed ^ mixed >> 16) + 0.5) / 2**32
     return -log(hashed) / weight if weight > 0 else float("inf")
 
 
@@ -324,6 +332,7 @@ class State:
         "started",
         "starts",
         "timers",
+        "timers_pushed",
         "totals",
         "unstamped",
         "view",
@@ -359,6 +368,8 @@ class State:
         self.ids = ids.IdSource(0)
         self.outbox_ids = ids.IdSource(0)
         self.timers: list[tuple[float, int, Lane]] = []
+        self.timers_pushed = 0
+        """Makes two timers of one moment differ, even of one lane."""
         self.unstamped: list[Lane] = []
         self.retries: list[tuple[float, str]] = []
         """When to offer a client its deliver_sm again: (monotonic time, client), a heap."""
@@ -376,6 +387,8 @@ class State:
         """The lane of this pair, made when first needed."""
         found = self.lanes.get((route, campaign))
         if found is None:
+            if route not in self.route_by_name:  # it was configured when the message came
+                self.add_route(Route(route, Match(to=b"none"), [], []))
             found = self.lanes[route, campaign] = Lane(route, campaign, self.working)
             found.limits = self.limits_of(campaign, now)
         return found
@@ -399,7 +412,7 @@ class State:
         return found
 
     def registry_changed(self, now: Now) -> None:
-        """The catalogue has new records: limits that changed are built anew, use carried over."""
+        """The catalogue has new records: limits change in place, and what is used of them stays."""
         for campaign, limits in list(self.limits.items()):
             self._save_limits(limits)
             self.limits[campaign] = self._build_limits(campaign, now, now, limits)
@@ -457,23 +470,27 @@ class State:
         entry = self.catalog.campaigns.get(campaign)
         if entry is None:
             return ()
-        kept = {(limit.key, limit.segments, limit.at_cap, limit.zone): limit for limit in old}
-        built = []
-        for place, record in enumerate(entry.limits):
-            key = b"%b\0%d\0%b" % (campaign.encode(), place, record.per.encode())
-            same = kept.get((key, record.segments, record.at_cap, record.zone))
-            if same is not None:
-                built.append(same)
-                continue
-            limit = Limit(
-                key=key,
-                per=record.per,
-                segments=record.segments,
-                at_cap=record.at_cap,
-                days=self._days_of(record.zone, now) if record.per == "day" else None,
-                guard_s=self.policy.guard_s,
-            )
-            limit.restore(self.view.get(tables.USAGE, key), since)
+        before = {limit.key: limit for limit in old}
+        built: list[Limit] = []
+        for record in entry.limits:
+            # Its place among those of its kind, so that another kind may be put before it.
+            place = sum(limit.per == record.per for limit in built)
+            key = b"%b\0%b\0%d" % (campaign.encode(), record.per.encode(), place)
+            segments, at_cap = record.segments, record.at_cap
+            days = self._days_of(record.zone, now) if record.per == "day" else None
+            limit = before.get(key)
+            if limit is not None:
+                limit.change(segments=segments, at_cap=at_cap, days=days, now=now)
+            else:
+                limit = Limit(
+                    key=key,
+                    per=record.per,
+                    segments=segments,
+                    at_cap=at_cap,
+                    days=days,
+                    guard_s=self.policy.guard_s,
+                )
+                limit.restore(self.view.get(tables.USAGE, key), since)
             built.append(limit)
         return tuple(built)
 
@@ -491,4 +508,5 @@ def _count(value: int) -> bytes | None:
 def push_timer(state: State, at: float, lane: Lane) -> None:
     """Wakes a lane at a monotonic time."""
     lane.wake_at = at
-    heapq.heappush(state.timers, (at, id(lane), lane))
+    state.timers_pushed += 1
+    heapq.heappush(state.timers, (at, state.timers_pushed, lane))

@@ -19,7 +19,7 @@ from gateway.model import ids, records, states, tables
 from gateway.model.now import Now
 from gateway.relay import finish, outbox
 from gateway.relay.lanes import mark_resends
-from gateway.relay.state import State
+from gateway.relay.state import Carrier, State
 
 BITE: Final = 500
 """Rows looked at a call: 1 to 3 ms."""
@@ -103,7 +103,7 @@ def _awaiting(state: State, key: bytes, row: bytes, now: Now) -> None:
     message = records.decode_message(message_row)
     state.machine.open.writes[tables.AWAITING][key] = None
     if carrier is not None:
-        carrier.awaiting.pop(waiting.carrier_id, None)
+        _stop_awaiting(carrier, waiting.carrier_id, message.id)
     final = records.Ending(
         state=states.UNKNOWN,
         outcome="no_receipt",
@@ -116,6 +116,13 @@ def _awaiting(state: State, key: bytes, row: bytes, now: Now) -> None:
         resends=waiting.resends,
     )
     finish.conclude(state, message, states.SUBMITTED, final)
+
+
+def _stop_awaiting(carrier: Carrier, carrier_id: bytes, message_id: int) -> None:
+    """Forgets the id, unless the carrier has given it to another message since."""
+    entry = carrier.awaiting.get(carrier_id)
+    if (entry.id if isinstance(entry, records.Message) else entry) == message_id:
+        del carrier.awaiting[carrier_id]
 
 
 def _orphan(state: State, key: bytes, row: bytes, now: Now) -> None:
@@ -135,11 +142,11 @@ def _outbox(state: State, key: bytes, row: bytes, now: Now) -> None:
         return
     if _owed_since(state, row[-ids.KEY_LENGTH :]) + state.policy.undelivered_keep_s > now.wall:
         return
-    state.counters.undelivered += len(row) // ids.KEY_LENGTH
-    if client is not None:
-        outbox.drop(state, client, key)
-    else:
+    if client is None:
         outbox.drop_nobodys(state, name, key)
+    elif not outbox.drop(state, client, key):
+        return
+    state.counters.undelivered += len(row) // ids.KEY_LENGTH
 
 
 def _owed_since(state: State, key: bytes) -> float:

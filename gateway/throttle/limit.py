@@ -79,6 +79,25 @@ class Limit:
         else:
             self.window = Window(segments, PERIOD_S[per], guard_s)
 
+    def change(
+        self,
+        *,
+        segments: float,
+        at_cap: Literal["hold", "refuse"],
+        days: Days | None,
+        now: Now,
+    ) -> None:
+        """Its record has changed; what it counts it goes on counting."""
+        self.segments = segments
+        self.at_cap = at_cap
+        if self.window is not None:
+            self.window.change(segments, now.monotonic)
+        else:
+            assert self.day is not None
+            assert days is not None
+            self.day.limit, self.day.days = int(segments), days
+            self.zone = days.zone.key
+
     @property
     def capacity(self) -> int:
         """The longest message, in segments, that this limit can ever let pass."""

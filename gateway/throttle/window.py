@@ -42,17 +42,15 @@ class Slot:
 class Window:
     """One sliding limit. `capacity` segments in `span_s`, guard included."""
 
-    __slots__ = ("_open", "_slots", "_used", "capacity", "span_s")
+    __slots__ = ("_guard_s", "_open", "_period_s", "_slots", "_used", "capacity", "span_s")
 
     def __init__(self, limit: float, period_s: float, guard_s: float = GUARD_S) -> None:
-        if limit < 0:
-            raise ValueError("a limit cannot be negative")
-        self.capacity = math.ceil(limit)
-        scale = self.capacity / limit if limit else 1.0
-        self.span_s = period_s * scale + guard_s
+        self._period_s = period_s
+        self._guard_s = guard_s
         self._slots: deque[Slot] = deque()
         self._used = 0
         self._open: Slot | None = None
+        self._measure(limit)
 
     def free_at(self, now: float, segments: int) -> float:
         """When this many segments may go: `now` or before if at once, NEVER if nobody knows yet."""
@@ -100,10 +98,27 @@ class Window:
         for stamp, segments in used:
             self._fill(segments, stamp)
 
+    def change(self, limit: float, now: float) -> None:
+        """Another limit from now on; what left counts against it.
+
+        If it looks back further, what left before is forgotten already: it starts closed.
+        """
+        before_s = self.span_s
+        self._measure(limit)
+        if self.span_s > before_s:
+            self.start_closed(now)
+
     def used(self, now: float) -> int:
         """Segments that hold a place now."""
         self._expire(now)
         return self._used
+
+    def _measure(self, limit: float) -> None:
+        if limit < 0:
+            raise ValueError("a limit cannot be negative")
+        self.capacity = math.ceil(limit)
+        scale = self.capacity / limit if limit else 1.0
+        self.span_s = self._period_s * scale + self._guard_s
 
     def _fill(self, segments: int, stamp: float) -> None:
         self._slots.append(Slot(self, segments, stamp))

@@ -5,10 +5,11 @@ octets as they came. Every wait has a deadline. They answer nothing by themselve
 not say is not done.
 """
 
+import contextlib
 import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -50,7 +51,8 @@ class Peer:
         self.socket = sock
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._splitter = wire.Splitter()
-        self._pdus: list[Pdu] = []
+        self.pdus: list[Pdu] = []
+        """What has come and was not asked for yet."""
         self._sequence_number = 0
 
     def __enter__(self) -> Self:
@@ -91,17 +93,17 @@ class Peer:
     def receive(self, wait_s: float = WAIT_S) -> Pdu:
         """The next PDU; EOFError when the other side has closed."""
         deadline = time.monotonic() + wait_s
-        while not self._pdus:
+        while not self.pdus:
             self._read(deadline)
-        return self._pdus.pop(0)
+        return self.pdus.pop(0)
 
     def receive_a(self, command_id: int, wait_s: float = WAIT_S) -> Pdu:
         """The next PDU of this kind; others stay where they are."""
         deadline = time.monotonic() + wait_s
         while True:
-            for place, pdu in enumerate(self._pdus):
+            for place, pdu in enumerate(self.pdus):
                 if pdu.command_id == command_id:
-                    return self._pdus.pop(place)
+                    return self.pdus.pop(place)
             self._read(deadline)
 
     def receive_many(self, command_id: int, count: int) -> list[Pdu]:
@@ -121,6 +123,12 @@ class Peer:
         number = self.request(wire.ENQUIRE_LINK)
         assert self.receive() == Pdu(wire.ENQUIRE_LINK_RESP, 0, number, b"")
 
+    def settle_with(self, command_id: int, count: int) -> None:
+        """So many of this kind have come, nothing else, and nothing more is on its way."""
+        number = self.request(wire.ENQUIRE_LINK)
+        self.receive_a(wire.ENQUIRE_LINK_RESP)
+        assert [command_id] * count == [pdu.command_id for pdu in self.pdus], number
+
     def _read(self, deadline: float) -> None:
         self.socket.settimeout(max(0.001, deadline - time.monotonic()))
         data = self.socket.recv(1 << 18)
@@ -128,7 +136,7 @@ class Peer:
             raise EOFError
         buffer, frames = self._splitter.feed(data)
         for command_id, status, number, start, end in frames:
-            self._pdus.append(Pdu(command_id, status, number, buffer[start:end]))
+            self.pdus.append(Pdu(command_id, status, number, buffer[start:end]))
         assert not self._splitter.broken
 
 
@@ -143,9 +151,19 @@ class Esme(Peer):
         system_id: str = "shop",
         password: str = "secret",
         is_bound: bool = True,
+        receive_bytes: int = 0,
     ) -> None:
         host, _, port = address.rpartition(":")
-        super().__init__(socket.create_connection((host, int(port)), WAIT_S))
+        sock = socket.socket()
+        try:
+            if receive_bytes:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+            sock.settimeout(WAIT_S)
+            sock.connect((host, int(port)))
+        except OSError:
+            sock.close()
+            raise
+        super().__init__(sock)
         if is_bound:
             answer = self.bind(bind_type, system_id, password)
             assert wire.ESME_ROK == answer.command_status, hex(answer.command_status)
@@ -182,8 +200,10 @@ class Esme(Peer):
 class Smsc:
     """A carrier's listener. `accept` waits for the daemon's next bind and answers it."""
 
-    def __init__(self, port: int = 0) -> None:
-        self._listener = socket.create_server(("127.0.0.1", port))
+    def __init__(self, *, receive_bytes: int = 0) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        if receive_bytes:
+            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
         self.address = "{}:{}".format(*self._listener.getsockname())
 
     def __enter__(self) -> Self:
@@ -198,12 +218,22 @@ class Smsc:
         self._listener.close()
 
     def accept(self) -> Peer:
+        return self._accept()[0]
+
+    @contextlib.contextmanager
+    def accept_as(self) -> Iterator[tuple[Peer, int]]:
+        """The same, with the command_id that it bound with."""
+        peer, command_id = self._accept()
+        with peer:
+            yield peer, command_id
+
+    def _accept(self) -> tuple[Peer, int]:
         self._listener.settimeout(WAIT_S)
         peer = Peer(self._listener.accept()[0])
         request = peer.receive()
         assert request.command_id in wire.BIND_COMMANDS.values()
         peer.respond(request, wire.bind_resp_body("smsc"))
-        return peer
+        return peer, request.command_id
 
 
 def submit_body(

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from gateway.model import tables
+from gateway.model import ids, tables
 from gateway.relay import schedule
 from gateway.relay.lanes import LaneState
 from gateway.relay.schedule import QUANTUM
@@ -240,18 +240,18 @@ def test_a_lane_waits_for_the_stamp_and_then_for_the_time() -> None:
     world.submit(client)
     world.submit(client)
     (lane,) = world.state.lanes.values()
-    assert LaneState.STAMP is lane.state
+    assert [LaneState.STAMP] == [lane.state]
     turn = world.take()
     assert turn is not None
     world.pass_time(0.5)  # the commit takes a while, and only then is it known
     world.commit(turn)
     world.release(turn)
 
-    assert LaneState.TIMED is lane.state
+    assert [LaneState.TIMED] == [lane.state]
     assert pytest.approx(world.clock.monotonic + 1.01) == lane.wake_at
     assert pytest.approx(lane.wake_at) == schedule.next_wake(world.state)
     world.run(1.02)
-    assert (2, LaneState.IDLE) == (len(world.sent), lane.state)
+    assert [(2, LaneState.IDLE)] == [(len(world.sent), lane.state)]
 
 
 def test_at_the_daily_cap_a_lane_holds_until_the_reset() -> None:
@@ -499,7 +499,7 @@ def test_a_link_that_is_gone_before_it_is_writable_changes_nothing() -> None:
     world.core.bind_writable(99, world.now)
     world.settle()
 
-    assert world.core.next_wake() >= world.clock.monotonic
+    assert [] == world.sent
 
 
 def test_what_was_not_taken_goes_over_another_bind_at_once() -> None:
@@ -561,13 +561,12 @@ def test_a_queue_row_without_a_message_is_set_aside_and_counted() -> None:
     world = World(audited=False)
     client = world.connect()
     lost, good = world.accepted(client), world.accepted(client)
-    (damaged, _) = [key for key in sorted(world.disk.rows[tables.MESSAGE])]
-    world.take()
-    world.machine.committing = None
-    world.machine.open.writes[tables.MESSAGE][damaged] = None
+    world.machine.open.writes[tables.MESSAGE][ids.to_key(lost)] = None
     world.settle()
     world.crash()
-    world.bind()
+    link = world.bind()
+    world.settle()
+    world.respond(link, good)
     world.settle()
 
     assert [good] == world.sent_ids()
@@ -580,9 +579,8 @@ def test_a_queue_row_without_a_message_is_set_aside_and_counted() -> None:
 def test_a_lane_that_holds_nothing_but_damage_is_idle_again() -> None:
     world = World(audited=False)
     client = world.connect()
-    world.accepted(client)
-    (damaged,) = world.disk.rows[tables.MESSAGE]
-    world.machine.open.writes[tables.MESSAGE][damaged] = None
+    lost = world.accepted(client)
+    world.machine.open.writes[tables.MESSAGE][ids.to_key(lost)] = None
     world.settle()
     world.crash()
     world.bind()

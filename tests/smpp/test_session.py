@@ -364,6 +364,7 @@ def test_a_second_bind_is_refused_while_the_first_is_judged_and_when_it_is_bound
         assert [expected] == own_pdus(session)
         if state == states.OPEN:
             session.respond(consts.BIND_TRANSCEIVER_RESP, 0, 1, b"\0")
+    assert session.statistics().commands_refused == 2
 
 
 def test_a_bind_that_cannot_be_read_is_refused() -> None:
@@ -372,6 +373,7 @@ def test_a_bind_that_cannot_be_read_is_refused() -> None:
     assert session.receive_data(codec.pdu(consts.BIND_TRANSMITTER, 0, 1, b"shop"), 0.0) == []
 
     assert [(consts.BIND_TRANSMITTER_RESP, consts.ESME_RBINDFAIL, 1, b"")] == own_pdus(session)
+    assert session.statistics().bodies_refused == 1
 
 
 def test_a_message_sent_before_its_bind_is_answered_is_refused() -> None:

@@ -162,6 +162,12 @@ def test_a_response_of_ours_that_is_illegal_is_our_own_error(
 
 @each_role
 @each_state
+def test_whether_we_may_unbind_is_known_before(role: Role, state: int) -> None:
+    assert (state in states.BOUND) == session_in(role, state).may_unbind
+
+
+@each_role
+@each_state
 def test_only_responses_to_messages_come_many_at_once(role: Role, state: int) -> None:
     session = session_in(role, state)
     message = consts.DELIVER_SM_RESP if role == "esme" else consts.SUBMIT_SM_RESP

@@ -2,6 +2,7 @@
 
 import math
 
+import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -223,3 +224,34 @@ def test_a_backlog_across_many_crashes_stays_within_the_limit(
     period_s = 1.0 if per == "second" else 60.0
     assert line.left
     assert most_in(line.left, period_s * math.ceil(segments) / segments) <= math.ceil(segments)
+
+
+# A record that changes
+
+
+def test_a_rate_that_changes_keeps_its_count_and_its_row() -> None:
+    limit = minute(10)
+    charge = limit.charge(NOW, 4, [])
+    limit.change(segments=5, at_cap="refuse", days=None, now=NOW)
+
+    assert (5, "refuse", 5, 4) == (
+        limit.segments,
+        limit.at_cap,
+        limit.capacity,
+        limit.used(NOW),
+    )
+    assert [(int(WALL), 4)] == msgspec.msgpack.decode(limit.row(), type=list[tuple[int, int]])
+    limit.give_back(charge, unsent=True)
+    assert 0 == limit.used(NOW)
+
+
+def test_a_cap_that_changes_keeps_its_count_and_takes_the_refunds_of_before() -> None:
+    limit = day(10)
+    charge = limit.charge(NOW, 4, [])
+    utc = Days("UTC", NOW)
+    limit.change(segments=6, at_cap="hold", days=utc, now=NOW)
+
+    assert (6, "UTC", 4) == (limit.capacity, limit.zone, limit.used(NOW))
+    assert limit.free_at(NOW, 2) <= NOW.monotonic < limit.free_at(NOW, 3)
+    limit.give_back(charge, unsent=False)
+    assert 0 == limit.used(NOW)

@@ -238,3 +238,28 @@ def test_a_restored_window_knows_when_each_part_left() -> None:
 
     assert 5 == window.used(69.0)
     assert (70.0, 90.0) == (window.free_at(69.0, 2), window.free_at(69.0, 3))
+
+
+def test_a_limit_that_changes_goes_on_counting_what_left_and_what_will() -> None:
+    window = Window(5, 1.0, guard_s=0.0)
+    turn: list[Slot] = []
+    slot = window.reserve(3, turn)
+    window.change(4, 0.0)
+
+    assert (4, 3) == (window.capacity, window.used(0.0))
+    window.close()
+    slot.stamp = 10.0
+    assert 10.5 == window.free_at(10.5, 1)
+    assert 11.0 == window.free_at(10.5, 2)
+    window.change(2, 10.5)
+    assert 11.0 == window.free_at(10.5, 1)
+    assert NEVER == window.free_at(10.5, 3)
+    window.give_back(slot, 3)
+    assert 10.5 == window.free_at(10.5, 2)
+
+
+def test_a_limit_that_looks_back_further_than_before_starts_closed() -> None:
+    window = Window(1, 1.0, guard_s=0.0)
+    window.change(0.25, 100.0)
+
+    assert (1, 104.0) == (window.capacity, window.free_at(100.0, 1))

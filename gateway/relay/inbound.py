@@ -32,9 +32,8 @@ def delivers(state: State, bind: Bind, events: list[Deliver], now: Now) -> list[
     owed = turn.answers.setdefault(bind.link_id, [])
     for event in events:
         sm = event.sm
-        found = decode_receipt(sm) if is_receipt(sm.esm_class) else None
-        if found is not None:
-            receipts.receipt(state, bind.carrier, found, now)
+        if is_receipt(sm.esm_class):
+            receipts.receipt(state, bind.carrier, decode_receipt(sm), now)
         else:
             _message(state, bind, sm, now)
         owed.append(answer_deliver(event.sequence_number))

@@ -31,9 +31,13 @@ ENDS: Final[dict[int, tuple[int, str]]] = {
 """message_state (SMPP 3.4 section 5.2.28) -> our final state and outcome."""
 
 
-def receipt(state: State, carrier: Carrier, found: Receipt, now: Now) -> None:
-    """Handles one receipt of a carrier."""
+def receipt(state: State, carrier: Carrier, found: Receipt | None, now: Now) -> None:
+    """Handles one receipt of a carrier; None is one that names no message, and never will."""
     state.counters.receipts += 1
+    if found is None:
+        state.counters.orphans += 1
+        carrier.orphaned += 1
+        return
     ends = ENDS.get(found.state)
     if ends is None or found.intermediate:
         state.counters.intermediate += 1

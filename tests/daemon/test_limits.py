@@ -10,7 +10,7 @@ from bench.ledger import Entry, second_max_by_source
 from bench.process import SimulatorProcess, run_load_process
 from bench.windows import SECOND_NS
 from tests.daemon.peers import FAST, Esme, message_id, submit_body
-from tests.daemon.stage import REGISTRY, Stage, audit, bound, quiet
+from tests.daemon.stage import REGISTRY, Stage, audit, bound, quiet, wait_settled
 
 PER_SECOND = "12025550140"
 PER_SECOND_LONG = "12025550141"
@@ -84,7 +84,7 @@ def test_no_second_holds_more_than_the_limit_and_hardly_less_while_there_is_a_ba
         esme.receive_many(wire.SUBMIT_SM_RESP, 48)
     send(gateway, PER_SECOND, 4 * LIMIT)
 
-    gateway.wait_status(lambda status: status["queue_depth"] == 0)
+    wait_settled(gateway)
 
     simulator.stop()
     entries = simulator.entries()
@@ -134,7 +134,7 @@ def test_a_carriers_own_rate_holds_over_all_its_binds(stage: Stage) -> None:
     simulator, gateway = start(stage, more="tps = 100")
     send(gateway, FAST, 250)
 
-    gateway.wait_status(lambda status: status["queue_depth"] == 0)
+    wait_settled(gateway)
 
     assert simulator.stop()["max_1s_total"] <= 100
     assert 250 == len(simulator.entries())

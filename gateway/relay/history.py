@@ -16,10 +16,10 @@ def note(
     state: State, message_id: int, now: Now, what: str, *, carrier: str = "", detail: str = ""
 ) -> None:
     """Adds a step to the history of a message."""
-    rows = state.machine.open.writes[tables.HISTORY]
     prefix = ids.to_key(message_id) + int(now.wall * 1000).to_bytes(MOMENT, "big")
     place = 0
-    while prefix + bytes((place,)) in rows:
+    while state.view.get(tables.HISTORY, prefix + bytes((place,))) is not None:
         place += 1
     step = records.Step(now.wall, what, carrier, detail)
+    rows = state.machine.open.writes[tables.HISTORY]
     rows[prefix + bytes((place,))] = records.encode(step)

@@ -47,10 +47,14 @@ def pump(state: State, client: Client, now: Now) -> None:
     box = client.outbox
     if now.monotonic < box.retry_at:
         return
+    if box.put_off:
+        take_back(client, box.put_off)
+        box.put_off = []
     delivers = state.machine.open.delivers
     while True:
-        if not box.ready and box.rows > box.loaded and not _reload(state, client):
-            return
+        while not box.ready and box.rows > box.loaded:
+            if not _reload(state, client):
+                return
         link = _roomiest(client)
         if link is None or not box.ready:
             return
@@ -65,9 +69,10 @@ def answered(state: State, link: ClientLink, owed: Owed, status: int, now: Now) 
     link.room += 1
     box = link.client.outbox
     if status in TEMPORARY:
-        box.ready.appendleft(owed)
-        box.retry_at = now.monotonic + RETRY_S
-        heapq.heappush(state.retries, (box.retry_at, link.client.name))
+        if not box.put_off:
+            box.retry_at = now.monotonic + RETRY_S
+            heapq.heappush(state.retries, (box.retry_at, link.client.name))
+        box.put_off.append(owed)
         return
     if status == consts.ESME_ROK:
         link.client.delivered += 1

@@ -52,13 +52,15 @@ class Chunk:
 class Outbox:
     """What one client is owed as deliver_sm. `rows` counts rows on disk, `loaded` those in memory.
 
-    As in a lane: what is on disk only lies behind `loaded_to`.
+    As in a lane: what is on disk only lies behind `loaded_to`. `put_off` is what the client did not
+    want for now: all of it is offered again at `retry_at`.
     """
 
-    __slots__ = ("loaded", "loaded_to", "open", "ready", "retry_at", "rows")
+    __slots__ = ("loaded", "loaded_to", "open", "put_off", "ready", "retry_at", "rows")
 
     def __init__(self) -> None:
         self.ready: deque[Owed] = deque()
+        self.put_off: list[Owed] = []
         self.open: Chunk | None = None
         self.rows = 0
         self.loaded = 0

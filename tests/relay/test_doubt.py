@@ -126,7 +126,7 @@ def test_a_crash_puts_all_that_was_in_flight_in_doubt(policy: str, state: str, s
     world.settle()
 
     assert (state, sent) == (world.state_of(message_id), len(world.sent))
-    assert [place for place in range(sent)] == [entry.resends for entry in world.sent]
+    assert list(range(sent)) == [entry.resends for entry in world.sent]
     assert (policy == "fail") == bool(client.inbox)
 
 

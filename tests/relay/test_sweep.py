@@ -1,0 +1,296 @@
+"""The sweep: what time does to rows that nobody touches, a bite at a time."""
+
+import pytest
+
+from gateway.model import ids, records, tables
+from gateway.relay import sweep
+from gateway.relay.state import Policy
+from gateway.relay.sweep import PASS_S, REST_S
+from gateway.smpp import consts
+from tests.relay.setups import DAY_S, HOUR_S, NUMBER, Setup, Shop, Smsc, Way
+from tests.relay.world import World
+
+RECORDS = Policy(text_keep_s=7 * DAY_S, record_keep_s=90 * DAY_S)
+
+
+def walk(world: World) -> None:
+    """One whole walk, from where it stands to where it stands again."""
+    for _ in range(10):
+        world.tick(REST_S)
+    world.tick(PASS_S)
+
+
+def ended(world: World) -> int:
+    """A message that was delivered, and its receipt read."""
+    client = world.connect()
+    link = world.bind()
+    message_id = world.accepted(client)
+    world.receipt(link, world.respond(link, message_id))
+    world.settle()
+    world.acknowledge(client)
+    world.unbind(link)
+    world.disconnect(client)
+    world.settle()
+    return message_id
+
+
+def test_a_queued_message_past_its_validity_expires_wherever_it_stands() -> None:
+    world = World(Setup(working_set=2))
+    client = world.connect()
+    fields = [{"validity": b"000000000100000R"}, {}, {"priority": 3}] * 2
+    waiting = [world.accepted(client, **one) for one in fields]
+    world.tick(120.0)
+    walk(world)
+
+    assert ["expired", "queued", "queued"] * 2 == [world.state_of(one) for one in waiting]
+    assert 4 == world.client().queued
+    assert [consts.EXPIRED] * 2 == [receipt.state for receipt in client.receipts()]
+    world.tick(48 * HOUR_S)
+    walk(world)
+    assert {"expired"} == {world.state_of(one) for one in waiting}
+    assert {} == world.disk.rows[tables.QUEUE]
+
+
+def test_an_emptied_lane_takes_new_messages_at_once() -> None:
+    world = World()
+    client = world.connect()
+    world.accepted(client)
+    world.tick(49 * HOUR_S)
+    walk(world)
+    world.bind()
+    late = world.accepted(client)
+
+    assert [late] == world.sent_ids()
+
+
+def test_after_a_crash_a_queue_expires_without_being_loaded() -> None:
+    world = World()
+    client = world.connect()
+    link = world.bind()
+    doubtful = world.accepted(client)
+    assert link.unanswered
+    world.crash()
+    world.tick(49 * HOUR_S)
+    walk(world)
+
+    assert ("expired", 1) == (world.state_of(doubtful), world.ending(doubtful).resends)
+
+
+def test_a_message_of_a_client_that_is_gone_expires_too() -> None:
+    world = World()
+    message_id = world.accepted(world.connect())
+    world.crash(Setup(clients=(Shop("other"),)))
+    world.audited = False
+    world.tick(49 * HOUR_S)
+    walk(world)
+
+    assert "expired" == world.state_of(message_id)
+
+
+def test_a_message_in_doubt_expires_and_its_client_hears_of_it() -> None:
+    world = World(Setup(policy=Policy(in_doubt="hold")))
+    client = world.connect()
+    link = world.bind()
+    message_id = world.accepted(client)
+    world.unbind(link)
+    walk(world)
+    assert "in_doubt" == world.state_of(message_id)
+    world.tick(49 * HOUR_S)
+    walk(world)
+
+    assert "expired" == world.state_of(message_id)
+    assert [consts.EXPIRED] == [receipt.state for receipt in client.receipts()]
+    assert {} == world.disk.rows[tables.PARKED]
+
+
+@pytest.mark.parametrize("crashed", [True, False])
+def test_without_a_receipt_in_time_a_message_is_unknown(*, crashed: bool) -> None:
+    world = World(Setup(carriers=(Smsc(receipt_timeout_s=10 * HOUR_S),)))
+    client = world.connect()
+    link = world.bind()
+    message_id = world.accepted(client)
+    carrier_id = world.respond(link, message_id)
+    world.settle()
+    if crashed:
+        world.crash()
+        client = world.connect()
+    world.tick(9 * HOUR_S)
+    walk(world)
+    assert "submitted" == world.state_of(message_id)
+    world.tick(HOUR_S)
+    walk(world)
+    ending = world.ending(message_id)
+
+    assert ("unknown", "no_receipt") == (world.state_of(message_id), ending.outcome)
+    assert ("carrier-a", carrier_id) == (ending.carrier, ending.carrier_id)
+    assert [consts.UNKNOWN] == [receipt.state for receipt in client.receipts()]
+    assert {} == world.state.carriers["carrier-a"].awaiting
+
+
+def test_a_carrier_that_is_not_configured_any_more_sends_no_receipts() -> None:
+    world = World()
+    client = world.connect()
+    link = world.bind()
+    message_id = world.accepted(client)
+    world.respond(link, message_id)
+    world.receipt(link, b"orphan")
+    world.settle()
+    world.crash(Setup(carriers=(Smsc("other"),), routes=(Way(carriers=(("other", 1.0),)),)))
+    world.tick(HOUR_S)
+    walk(world)
+
+    assert "unknown" == world.state_of(message_id)
+    assert {} == world.disk.rows[tables.ORPHAN]
+
+
+def test_an_orphan_is_kept_for_an_hour() -> None:
+    world = World()
+    world.receipt(world.bind(), b"orphan")
+    world.tick(HOUR_S - 60.0)
+    walk(world)
+    assert 1 == len(world.disk.rows[tables.ORPHAN])
+    world.tick(60.0)
+    walk(world)
+
+    assert {} == world.disk.rows[tables.ORPHAN]
+    assert {} == world.state.carriers["carrier-a"].orphans
+
+
+# Retention
+
+
+def test_a_text_goes_after_a_week_and_the_rest_after_90_days() -> None:
+    world = World(Setup(policy=RECORDS))
+    message_id = ended(world)
+    world.tick(6.9 * DAY_S)
+    walk(world)
+    assert b"hello" in world.message(message_id).body
+    world.tick(0.2 * DAY_S)
+    walk(world)
+    assert b"" == world.message(message_id).body
+    assert "delivered" == world.state_of(message_id)
+    commits = world.disk.commits
+    walk(world)
+    assert commits == world.disk.commits  # once
+    world.tick(83 * DAY_S)
+    walk(world)
+
+    for table in (tables.MESSAGE, tables.FINAL, tables.HISTORY):
+        assert {} == world.disk.rows[table]
+    totals = world.state.totals
+    assert (1, 1, 0) == (totals.accepted, totals.purged, sum(totals.in_state))
+
+
+def test_the_history_of_a_message_is_purged_with_it_and_no_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sweep, "BITE", 3)
+    world = World(Setup(policy=Policy(text_keep_s=DAY_S, record_keep_s=2 * DAY_S)))
+    client = world.connect()
+    link = world.bind()
+    gone = world.accepted(client)
+    for _ in range(5):
+        world.respond(link, gone, consts.ESME_RTHROTTLED)
+        world.run(1.1)
+    world.respond(link, gone, consts.ESME_RSUBMITFAIL)
+    kept = world.accepted(client, validity=b"000010000000000R")
+    world.respond(link, kept, consts.ESME_RTHROTTLED)
+    world.settle()
+    world.acknowledge(client)
+    world.unbind(link)
+    world.tick(2 * DAY_S)
+    for _ in range(4):
+        walk(world)
+
+    assert [ids.to_key(kept)] == list(world.disk.rows[tables.MESSAGE])
+    assert {ids.to_key(kept)} == {key[:8] for key in world.disk.rows[tables.HISTORY]}
+
+
+def test_a_handsets_message_is_purged_by_when_it_came() -> None:
+    world = World(Setup(policy=RECORDS))
+    client = world.connect()
+    world.inbound(world.bind(), NUMBER)
+    world.settle()
+    world.acknowledge(client)
+    world.tick(89 * DAY_S)
+    walk(world)
+    assert 1 == len(world.disk.rows[tables.INBOUND])
+    world.tick(DAY_S)
+    walk(world)
+
+    assert {} == world.disk.rows[tables.INBOUND]
+
+
+# How it walks
+
+
+def test_it_takes_a_bite_at_a_time_and_rests_in_between(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep, "BITE", 3)
+    world = World()
+    client = world.connect()
+    for _ in range(8):
+        world.accepted(client)
+    world.pass_time(49 * HOUR_S)
+    world.core.sweep = sweep.Sweep()
+    left = []
+    for _ in range(4):
+        world.core.tick(world.now)
+        world.settle()
+        left.append(len(world.disk.rows[tables.QUEUE]))
+        world.core.tick(world.now)  # too early
+        world.settle()
+        world.pass_time(REST_S)
+
+    assert [5, 2, 0, 0] == left
+
+
+def test_it_begins_again_after_a_pause() -> None:
+    world = World()
+    for _ in range(7):
+        assert world.core.sweep.due_at <= world.clock.monotonic + REST_S
+        world.tick(REST_S)
+    assert pytest.approx(world.clock.monotonic + PASS_S) == world.core.next_wake()
+
+
+@pytest.mark.parametrize("table", [tables.QUEUE, tables.PARKED, tables.AWAITING, tables.FINAL])
+def test_a_row_whose_message_is_missing_is_left_to_those_who_count(table: int) -> None:
+    policy = Policy(in_doubt="hold", text_keep_s=60.0)
+    world = World(Setup(policy=policy))
+    client = world.connect()
+    link = world.bind(window=1)
+    message_id = world.accepted(client)
+    match table:
+        case tables.QUEUE:
+            message_id = world.accepted(client)
+        case tables.PARKED:
+            world.unbind(link)
+        case tables.AWAITING:
+            world.respond(link, message_id)
+        case _:
+            world.respond(link, message_id, consts.ESME_RSUBMITFAIL)
+    world.settle()
+    world.audited = False
+    world.machine.open.writes[tables.MESSAGE][ids.to_key(message_id)] = None
+    world.tick(73 * HOUR_S)
+    rows = dict(world.disk.rows[table])
+    walk(world)
+
+    assert rows
+    assert rows == world.disk.rows[table]
+
+
+def test_an_awaited_id_that_is_another_messages_by_now_stays() -> None:
+    world = World()
+    client = world.connect()
+    link = world.bind()
+    message_id = world.accepted(client)
+    world.respond(link, message_id, carrier_id=b"1")
+    world.settle()
+    carrier = world.state.carriers["carrier-a"]
+    carrier.awaiting[b"1"] = 12345
+    world.tick(73 * HOUR_S)
+    walk(world)
+
+    assert "unknown" == world.state_of(message_id)
+    assert {b"1": 12345} == carrier.awaiting
+    assert records.decode_ending(world.disk.rows[tables.FINAL][ids.to_key(message_id)])

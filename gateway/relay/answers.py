@@ -104,12 +104,12 @@ def unsent(state: State, messages: list[Message], now: Now) -> None:
 def _refused(state: State, carrier: Carrier, message: Message, status: int, now: Now) -> None:
     carrier.refused[status] = carrier.refused.get(status, 0) + 1
     _give_back(state, message, unsent=False)
-    message.attempts += 1
     name = consts.status_name(status)
     if status in THROTTLED:
         carrier.throttled += 1
-        carrier.paused[message.campaign] = now.monotonic + carrier.throttle_pause_s
-    elif status not in TEMPORARY or message.attempts >= ATTEMPTS_MAX:
+    elif status in TEMPORARY and message.attempts + 1 < ATTEMPTS_MAX:
+        message.attempts += 1
+    else:
         final = records.Ending(
             state=states.FAILED,
             outcome="carrier_refused",
@@ -124,9 +124,10 @@ def _refused(state: State, carrier: Carrier, message: Message, status: int, now:
         note(state, message.id, now, "refused", carrier=carrier.name, detail=name)
         finish.conclude(state, message, states.IN_FLIGHT, final)
         return
-    else:
-        carrier.paused[message.campaign] = now.monotonic + carrier.throttle_pause_s
-    note(state, message.id, now, "put_back", carrier=carrier.name, detail=name)
+    if carrier.paused.get(message.campaign, 0.0) <= now.monotonic:
+        # The first of a window that comes back; a row for each, each pause, would be a flood.
+        note(state, message.id, now, "put_back", carrier=carrier.name, detail=name)
+    carrier.paused[message.campaign] = now.monotonic + carrier.throttle_pause_s
     state.totals.move(states.IN_FLIGHT, states.QUEUED)
     schedule.put_back(state, message, now)
 

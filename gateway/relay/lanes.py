@@ -132,11 +132,8 @@ class Level:
     def drop(self, message_id: int, turn: Turn) -> None:
         """Takes one message out of the middle: it ended where it stood."""
         if message_id <= self.loaded_to:
-            for place, message in enumerate(self.head):
-                if message.id == message_id:
-                    del self.head[place]
-                    self.working.held -= 1
-                    break
+            del self.head[[message.id for message in self.head].index(message_id)]
+            self.working.held -= 1
         self.rows -= 1
         self.working.dirty.add(self)
         turn.writes[tables.QUEUE][self.prefix + ids.to_key(message_id)] = None

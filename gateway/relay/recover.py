@@ -70,9 +70,8 @@ def _counts(state: State, now: Now) -> list[str]:
         elif key.startswith(COUNT_LEVEL):
             warnings += _level(state, key[len(COUNT_LEVEL) :], int.from_bytes(row, "big"), now)
         elif key.startswith(COUNT_CLIENT):
-            client = state.clients.get(key[len(COUNT_CLIENT) :].decode())
-            if client is not None:
-                client.queued = int.from_bytes(row, "big")
+            name = key[len(COUNT_CLIENT) :].decode()
+            state.counted(name).queued = int.from_bytes(row, "big")
         elif key.startswith(COUNT_OUTBOX):
             client = state.clients.get(key[len(COUNT_OUTBOX) :].decode())
             if client is not None:

@@ -257,10 +257,9 @@ def _dequeue(state: State, level: Level) -> None:
 
 
 def _count(state: State, message: Message, change: int) -> None:
-    client = state.clients.get(message.client)
-    if client is not None:
-        client.queued += change
-        state.dirty_clients.add(client)
+    client = state.counted(message.client)
+    client.queued += change
+    state.dirty_clients.add(client)
 
 
 def _refill(state: State, level: Level) -> None:

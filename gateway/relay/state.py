@@ -317,6 +317,7 @@ class State:
         "dirty_clients",
         "dirty_limits",
         "draining",
+        "former",
         "ids",
         "lanes",
         "limits",
@@ -349,6 +350,8 @@ class State:
         self.policy = policy
         self.catalog = Catalog()
         self.clients: dict[str, Client] = {}
+        self.former: dict[str, Client] = {}
+        """Clients that are not configured any more, as far as messages of theirs wait."""
         self.client_links: dict[int, ClientLink] = {}
         self.carriers: dict[str, Carrier] = {}
         self.binds: dict[int, Bind] = {}
@@ -384,6 +387,14 @@ class State:
     def flying(self) -> int:
         """Messages that were sent, or are about to be, and not answered yet."""
         return sum(len(b.flights) for c in self.carriers.values() for b in c.binds.values())
+
+    def counted(self, client: str) -> Client:
+        """The client whose queue a message counts against, configured or not: it may be again."""
+        found = self.clients.get(client) or self.former.get(client)
+        if found is None:
+            found = Client(name=client, company="", queue_limit=0, deliver_window=0)
+            self.former[client] = found
+        return found
 
     def lane(self, route: str, campaign: str, now: Now) -> Lane:
         """The lane of this pair, made when first needed."""

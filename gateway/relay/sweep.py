@@ -71,10 +71,9 @@ def _queue(state: State, key: bytes, row: bytes, now: Now) -> None:
     lane = state.lane(message.route, message.campaign, now)
     level = lane.levels[message.priority]
     level.drop(message.id, state.machine.open)
-    client = state.clients.get(message.client)
-    if client is not None:
-        client.queued -= 1
-        state.dirty_clients.add(client)
+    client = state.counted(message.client)
+    client.queued -= 1
+    state.dirty_clients.add(client)
     mark_resends(message, row[0])
     finish.end(state, message, states.QUEUED, "expired", now)
 
@@ -170,10 +169,13 @@ def _final(state: State, key: bytes, row: bytes, now: Now) -> None:
             message.body = b""
             writes[tables.MESSAGE][key] = records.encode(message)
         return
+    steps = state.view.scan(tables.HISTORY, key, key, BITE)
+    for step_key, _ in steps:
+        writes[tables.HISTORY][step_key] = None
+    if len(steps) == BITE:
+        return  # a long history: the rest of it, and the message, with a later walk
     writes[tables.FINAL][key] = None
     writes[tables.MESSAGE][key] = None
-    for step_key, _ in state.view.scan(tables.HISTORY, key, key, BITE):
-        writes[tables.HISTORY][step_key] = None
     state.totals.in_state[final.state] -= 1
     state.totals.purged += 1
 

@@ -185,7 +185,9 @@ def test_a_pair_sends_on_its_transmitter_and_hears_on_its_receiver(stage: Stage)
             assert 0 == hears.receive_a(wire.DELIVER_SM_RESP).command_status
 
 
-def never_answered(stage: Stage, registry: str = REGISTRY) -> tuple[SimulatorProcess, GatewayProcess]:
+def never_answered(
+    stage: Stage, registry: str = REGISTRY
+) -> tuple[SimulatorProcess, GatewayProcess]:
     """A carrier that answers nothing, and a daemon that gives it half a second."""
     simulator = stage.simulator("--never-answer")
     carrier = Carrier("a", simulator.address, binds=1, more="response_timeout_s = 0.5")
@@ -311,9 +313,6 @@ def test_a_storm_of_throttling_is_never_final_and_overruns_no_window_of_the_carr
     assert {} == tally.duplicates()
 
 
-@pytest.mark.xfail(
-    strict=True, reason="relay.answers counts throttled tries against ATTEMPTS_MAX of the others"
-)
 def test_a_message_that_was_throttled_often_is_still_tried_again_after_a_system_error(
     stage: Stage,
 ) -> None:

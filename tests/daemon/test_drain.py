@@ -179,9 +179,7 @@ def test_a_second_daemon_on_the_same_data_dir_ends_with_2_and_names_the_first(
     assert 0 == gateway.stop()
 
 
-def test_a_listen_address_that_is_taken_ends_the_start_with_2(
-    stage: Stage, tmp_path: Path
-) -> None:
+def test_a_listen_address_that_is_taken_ends_the_start_with_2(stage: Stage, tmp_path: Path) -> None:
     config = tmp_path / "gateway.toml"
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -231,9 +229,7 @@ def test_a_daemon_that_is_killed_before_it_is_ready_harms_nothing(stage: Stage) 
     ids = [message_id(stage.esme(gateway).submit(token)) for token in range(1, 4)]
     gateway.kill()
     for _ in range(3):
-        unborn = stage.run(gateway.config)
-        wait_until(lambda: unborn_has_the_store(gateway, unborn), "it opens the store")
-        unborn.kill()
+        kill_unborn(stage, gateway)
 
     gateway = stage.start(gateway.config)
 
@@ -242,8 +238,12 @@ def test_a_daemon_that_is_killed_before_it_is_ready_harms_nothing(stage: Stage) 
     audit(gateway)
 
 
-def unborn_has_the_store(gateway: GatewayProcess, unborn: GatewayProcess) -> bool:
-    return f"{unborn.pid}\n" == (gateway.config.parent / "var" / "lock").read_text()
+def kill_unborn(stage: Stage, gateway: GatewayProcess) -> None:
+    """Starts one more, and kills it as soon as it has the store."""
+    unborn = stage.run(gateway.config)
+    lock = gateway.config.parent / "var" / "lock"
+    wait_until(lambda: f"{unborn.pid}\n" == lock.read_text(), "it opens the store")
+    unborn.kill()
 
 
 def test_what_a_killed_daemon_left_behind_is_no_obstacle(stage: Stage) -> None:

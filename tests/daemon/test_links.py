@@ -1,11 +1,11 @@
 """Links of clients: how they bind, what they get, and that one at fault harms no other."""
 
 import contextlib
-import os
 import select
 import signal
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -367,7 +367,7 @@ def test_binding_and_unbinding_again_and_again_leaves_nothing_behind(
 
 
 def descriptors(gateway: GatewayProcess) -> int:
-    return len(os.listdir(f"/proc/{gateway.pid}/fd"))
+    return len(list(Path(f"/proc/{gateway.pid}/fd").iterdir()))
 
 
 def test_an_operator_ends_the_links_of_one_client_and_no_other(gateway: GatewayProcess) -> None:

@@ -229,9 +229,10 @@ def test_a_burst_beyond_a_full_queue_is_answered_one_by_one(gateway: GatewayProc
         room = 5 - gateway.ask("client", name="small")[0]["queued"]
         numbers = [esme.submit_nowait(token) for token in range(100)]
 
-        answers = {pdu.sequence_number: pdu.command_status for pdu in esme.receive_many(
-            wire.SUBMIT_SM_RESP, 100
-        )}
+        answers = {
+            pdu.sequence_number: pdu.command_status
+            for pdu in esme.receive_many(wire.SUBMIT_SM_RESP, 100)
+        }
 
         assert sorted(numbers) == sorted(answers)
         assert room == list(answers.values()).count(wire.ESME_ROK)

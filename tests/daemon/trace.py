@@ -106,9 +106,7 @@ class Trace:
     def _is_on_disk(self, row: "re.Pattern[bytes]", line: int) -> bool:
         for write in self._writes:
             if write.ended < line and row.search(write.data):
-                return any(
-                    write.ended < began and done < line for began, done in self._flushes
-                )
+                return any(write.ended < began and done < line for began, done in self._flushes)
         return False
 
     def _row(self, pdu: Sent) -> "re.Pattern[bytes]":
@@ -125,7 +123,8 @@ class Trace:
         return _final(self._texts[message_id])
 
     def _find_flushes(self) -> None:
-        data, meta = set(), set()
+        data: set[int] = set()
+        meta: set[int] = set()
         flushed = 0
         for call in self.calls:
             if call.name == "openat" and call.data.endswith(DATA_FILE):
@@ -150,7 +149,7 @@ class Trace:
             yield from _pdus(stream)
 
     def _find_texts(self) -> dict[bytes, int]:
-        """message id -> the number in its text."""
+        """The number in the text of each message, by the id that it was given."""
         return {
             pdu.body[:-1]: pdu.sequence_number - 1
             for pdu in self.sent

@@ -98,7 +98,7 @@ def memory_that_lies(state: State) -> list[str]:
         wrong.append(f"the working set says {state.working.held}, holds {held}")
     wrong += [
         f"client {client.name}: {client.queued} queued, has {queued[client.name]}"
-        for client in state.clients.values()
+        for client in (*state.clients.values(), *state.former.values())
         if client.queued != queued[client.name]
     ]
     flying = state.flying()

@@ -325,6 +325,16 @@ def test_a_crash_loses_nothing_and_keeps_the_order(per_turn: int) -> None:
     assert set(found) >= set(range(4, 20))  # at least once; of a row that was begun, all of it
 
 
+def test_what_came_in_the_open_turn_and_is_not_in_memory_follows_what_is_on_disk() -> None:
+    world = owing(2)
+    world.crash()
+    link = world.bind()
+    world.inbound(link, NUMBER, b"2")  # behind the two, so its row is on disk only, when it is
+    client = world.connect()
+
+    assert [0, 1, 2] == read_all(world, client)
+
+
 def test_receipts_are_made_again_from_their_rows_after_a_crash() -> None:
     world = World()
     client = world.connect()

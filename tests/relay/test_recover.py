@@ -3,6 +3,7 @@
 import pytest
 
 from gateway.model import ids, records, tables
+from gateway.registry.importer import parse
 from gateway.relay import recover
 from gateway.relay.lanes import LaneState
 from gateway.relay.state import Policy
@@ -76,7 +77,7 @@ def test_all_of_a_busy_gateway_is_there_again() -> None:
     assert 3 == queued == world.client().queued
     assert world.state.totals.accepted == sum(world.state.totals.in_state) == sum(totals)
     assert ({b"awaited"}, {b"orphaned"}) == (set(carrier.awaiting), set(carrier.orphans))
-    assert 2 == world.client().outbox.rows
+    assert 1 == world.client().outbox.rows
     assert {} == world.disk.rows[tables.IN_FLIGHT]
     assert 5 == world.state.counters.in_doubt
     assert "CFAST01" in world.state.catalog.campaigns
@@ -149,18 +150,17 @@ def test_tables_are_read_a_page_at_a_time(monkeypatch: pytest.MonkeyPatch) -> No
 def test_without_anything_configured_nothing_is_lost() -> None:
     world = busy()
     before = {table: dict(world.disk.rows[table]) for table in (tables.MESSAGE, tables.QUEUE)}
-    world.crash(BARE)
-    world.audited = False  # nobody counts for a client that is not there
+    world.crash(BARE._replace(policy=Policy(in_doubt="hold")))
     for _ in range(9):
         world.tick(1.0)
 
     assert before == {table: world.disk.rows[table] for table in (tables.MESSAGE, tables.QUEUE)}
     assert ["route 'us'" in one or "client 'shop'" in one for one in world.warnings] == [True] * 2
     world.crash(Setup())
-    world.audited = True
     world.bind(window=100)
     world.settle()
-    assert 3 == len([sent for sent in world.sent if sent.resends == 0][-3:])
+    assert [] == list(world.disk.queued())
+    assert 0 == world.client().queued
 
 
 def test_a_route_that_is_gone_keeps_its_messages_until_it_is_there_again() -> None:
@@ -197,7 +197,7 @@ def test_what_is_released_on_a_route_that_is_gone_waits_there() -> None:
     world = World(Setup(policy=Policy(in_doubt="hold")))
     world.bind()
     message_id = world.accepted(world.connect())
-    world.crash(OTHER_WAY)
+    world.crash(OTHER_WAY._replace(policy=Policy(in_doubt="hold")))
     assert 1 == world.core.release_parked([message_id], Done(), world.now)
     world.settle()
 
@@ -212,7 +212,6 @@ def test_what_ends_without_its_client_ends_all_the_same() -> None:
     carrier_id = world.respond(link, awaiting)
     world.settle()
     world.crash(Setup(clients=(Shop("other"),)))
-    world.audited = False
     link = world.bind()
     world.settle()
     world.receipt(link, carrier_id)
@@ -261,6 +260,15 @@ def test_a_message_in_flight_without_its_row_is_counted_and_stepped_over() -> No
 
     assert 1 == world.state.counters.damaged
     assert good == world.sent_ids()[-1]
+
+
+def test_a_count_that_this_release_does_not_know_is_left_alone() -> None:
+    world = World(audited=False)
+    world.machine.open.writes[tables.COUNT][b"later\0x"] = b"7"
+    world.settle()
+    world.crash()
+
+    assert b"7" == world.disk.rows[tables.COUNT][b"later\0x"]
 
 
 def test_a_registry_row_that_cannot_be_read_is_warned_of() -> None:
@@ -360,9 +368,25 @@ def test_a_campaign_that_is_gone_has_no_limits_and_comes_back_with_its_use() -> 
     assert "queued" == world.state_of(world.accepted(client))
 
 
-def _import(world: World, text: str, *, prune: bool) -> None:
-    from gateway.registry.importer import parse
+def test_a_client_that_is_configured_again_has_room_for_what_was_sent_meanwhile() -> None:
+    world = World(Setup(clients=(Shop(queue_limit=3),)))
+    for _ in range(3):
+        world.accepted(world.connect())
+    world.crash(Setup(clients=()))
+    link = world.bind()
+    world.settle()
+    for message_id in list(link.unanswered):
+        world.respond(link, message_id)
+    world.settle()
+    world.crash(Setup(clients=(Shop(queue_limit=3),)))
+    client = world.connect()
 
+    assert 0 == world.client().queued
+    for _ in range(3):
+        world.accepted(client)
+
+
+def _import(world: World, text: str, *, prune: bool) -> None:
     plan = world.state.catalog.plan(parse(text), prune=prune)
     assert () == plan.faults
     world.core.registry_apply(plan, Done(), world.now)

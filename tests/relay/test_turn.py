@@ -283,6 +283,14 @@ def test_a_deletion_that_is_not_committed_hides_the_row_on_disk() -> None:
     assert [(b"a3", b"3")] == overlay.scan(tables.QUEUE, b"a", b"", 1)
 
 
+def test_an_uncommitted_row_behind_what_was_read_waits_for_the_next_page() -> None:
+    overlay = overlay_of({b"a1": b"1", b"a2": b"2"}, {b"a9": b"9"}, {b"a0": b"0"})
+
+    assert [(b"a0", b"0")] == overlay.scan(tables.QUEUE, b"a", b"", 1)
+    assert [(b"a0", b"0"), (b"a1", b"1")] == overlay.scan(tables.QUEUE, b"a", b"", 2)
+    assert [(b"a2", b"2"), (b"a9", b"9")] == overlay.scan(tables.QUEUE, b"a", b"a1", 9)
+
+
 def test_a_row_that_was_deleted_and_written_again_is_there() -> None:
     overlay = overlay_of({b"a": b"old"}, {b"a": None}, {b"a": b"new"})
 

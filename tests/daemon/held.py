@@ -4,22 +4,24 @@ What kill -9 cannot show (the page cache survives it) this does: while a commit 
 is seen on a socket has left before its cause was on disk.
 """
 
+import contextlib
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import pytest
 import trio
 
-from bench.gateway import admin_socket, ask
+from bench.gateway import Carrier, admin_socket, ask, configuration
 from gateway.daemon import command
 from gateway.daemon.app import App
 from gateway.model import tables
-from tests.daemon.peers import WAIT_S
-from tests.daemon.stage import REGISTRY
+from tests.daemon.peers import WAIT_S, Esme, Peer, Smsc
+from tests.daemon.stage import REGISTRY, STORE
 
 
 class HeldApp:
@@ -129,3 +131,34 @@ class HeldApp:
         if self._failure is not None:
             raise self._failure
         original(writes)
+
+
+class Scene:
+    """A daemon in this process, one carrier link, one application."""
+
+    def __init__(self, config: Path, smsc: Smsc, stack: contextlib.ExitStack) -> None:
+        self.config = config
+        self.smsc = smsc
+        self.stack = stack
+        self.daemon = stack.enter_context(HeldApp(config))
+        self.carrier: Peer = stack.enter_context(smsc.accept())
+        self.esme = self.bind()
+
+    def bind(self) -> Esme:
+        return self.stack.enter_context(Esme(self.daemon.smpp))
+
+    def loop_turns(self) -> None:
+        """It answers on both links, and says nothing else."""
+        for _ in range(3):
+            self.esme.settle()
+            self.carrier.settle()
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    with contextlib.ExitStack() as stack:
+        smsc = stack.enter_context(Smsc())
+        config = tmp_path / "gateway.toml"
+        config.write_text(configuration([Carrier("a", smsc.address, binds=1)], sections=STORE))
+        config.chmod(0o600)
+        yield Scene(config, smsc, stack)

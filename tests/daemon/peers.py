@@ -6,6 +6,7 @@ not say is not done.
 """
 
 import contextlib
+import select
 import socket
 import struct
 import time
@@ -152,12 +153,15 @@ class Esme(Peer):
         password: str = "secret",
         is_bound: bool = True,
         receive_bytes: int = 0,
+        send_bytes: int = 0,
     ) -> None:
         host, _, port = address.rpartition(":")
         sock = socket.socket()
         try:
             if receive_bytes:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+            if send_bytes:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_bytes)
             sock.settimeout(WAIT_S)
             sock.connect((host, int(port)))
         except OSError:
@@ -295,3 +299,25 @@ def wait_until(holds: Callable[[], bool], what: str, wait_s: float = WAIT_S) -> 
     while not holds():
         assert time.monotonic() < deadline, f"not in {wait_s:g} s: {what}"
         time.sleep(0.01)
+
+
+PDU = wire.pdu(wire.SUBMIT_SM, 1, submit_body(registered_delivery=0))
+
+DEAF = {"receive_bytes": 4096, "send_bytes": 65536}
+"""A client for which its kernel holds little."""
+
+CLOGGED_S = 0.7
+"""A socket that takes nothing for so long is not read."""
+
+FLOOD_MAX = 100_000_000
+
+
+def flood(esme: Esme) -> int:
+    """Submits without reading until nothing more is taken; how many octets were."""
+    esme.socket.setblocking(False)
+    block, sent = PDU * 2000, 0
+    while select.select([], [esme.socket], [], CLOGGED_S)[1]:
+        with contextlib.suppress(BlockingIOError):
+            sent += esme.socket.send(block[sent % len(PDU) :])
+        assert sent < FLOOD_MAX, "it is never paused"
+    return sent

@@ -1,6 +1,5 @@
 """How a daemon begins and ends: readiness, SIGTERM under load, a second signal, a second daemon."""
 
-import contextlib
 import signal
 import socket
 import time
@@ -12,8 +11,7 @@ from bench import wire
 from bench.gateway import Carrier, GatewayProcess, ask, configuration, free_port
 from bench.ledger import Tally, read_acked
 from bench.process import SimulatorProcess
-from tests.daemon import peers
-from tests.daemon.peers import Smsc, message_id, wait_until
+from tests.daemon.peers import DEAF, Smsc, flood, message_id, wait_until
 from tests.daemon.stage import (
     REGISTRY,
     STORE,
@@ -137,20 +135,9 @@ def test_a_client_that_does_not_read_cannot_hold_up_a_drain(stage: Stage) -> Non
     simulator = stage.simulator()
     gateway = stage.gateway([Carrier("a", simulator.address)])
     bound(simulator, 2)
-    with contextlib.suppress(TimeoutError):
-        clog(stage.esme(gateway))
+    flood(stage.esme(gateway, **DEAF))
 
     assert 0 == gateway.stop(HURRIED_S)
-
-
-def clog(esme: peers.Esme) -> None:
-    """Submits and reads nothing, until the daemon does not read either."""
-    esme.socket.settimeout(0.5)
-    esme.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
-    pdus = [wire.pdu(wire.SUBMIT_SM, number, peers.submit_body(number)) for number in range(1000)]
-    block = b"".join(pdus)
-    for _ in range(1000):
-        esme.socket.sendall(block)
 
 
 def test_ctl_drain_is_a_drain(stage: Stage) -> None:

@@ -10,7 +10,6 @@ notice is tested as well, by a daemon that does not flush.
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import lmdb
@@ -21,41 +20,10 @@ from bench.gateway import Carrier, configuration
 from gateway.link.link import Link
 from gateway.store.committer import CommitFailedError
 from tests.daemon import peers
-from tests.daemon.held import HeldApp
+from tests.daemon.held import HeldApp, Scene
 from tests.daemon.peers import FAST, HANDSET, Esme, Peer, Smsc, message_id, submit_body
 from tests.daemon.stage import REGISTRY, STORE, Stage, audit
 from tests.daemon.trace import Trace, traced, wait_traced
-
-
-class Scene:
-    """A daemon in this process, one carrier link, one application."""
-
-    def __init__(self, config: Path, smsc: Smsc, stack: contextlib.ExitStack) -> None:
-        self.config = config
-        self.smsc = smsc
-        self.stack = stack
-        self.daemon = stack.enter_context(HeldApp(config))
-        self.carrier: Peer = stack.enter_context(smsc.accept())
-        self.esme = self.bind()
-
-    def bind(self) -> Esme:
-        return self.stack.enter_context(Esme(self.daemon.smpp))
-
-    def loop_turns(self) -> None:
-        """It answers on both links, and says nothing else."""
-        for _ in range(3):
-            self.esme.settle()
-            self.carrier.settle()
-
-
-@pytest.fixture
-def scene(tmp_path: Path) -> Iterator[Scene]:
-    with contextlib.ExitStack() as stack:
-        smsc = stack.enter_context(Smsc())
-        config = tmp_path / "gateway.toml"
-        config.write_text(configuration([Carrier("a", smsc.address, binds=1)], sections=STORE))
-        config.chmod(0o600)
-        yield Scene(config, smsc, stack)
 
 
 def test_while_a_commit_is_held_neither_the_answer_nor_the_submit_leaves(

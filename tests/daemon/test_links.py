@@ -1,9 +1,6 @@
 """Links of clients: how they bind, what they get, and that one at fault harms no other."""
 
-import contextlib
-import select
 import signal
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +10,16 @@ from bench import wire
 from bench.gateway import Carrier, GatewayProcess
 from bench.process import SimulatorProcess
 from tests.daemon import peers
-from tests.daemon.peers import HANDSET, Esme, message_id, submit_body, wait_until
+from tests.daemon.peers import (
+    DEAF,
+    HANDSET,
+    PDU,
+    Esme,
+    flood,
+    message_id,
+    submit_body,
+    wait_until,
+)
 from tests.daemon.stage import Stage, audit, bound, quiet, wait_settled
 
 CLIENTS = """
@@ -49,8 +55,6 @@ deliver_window = 3
 
 BIND_TYPES = ("transceiver", "transmitter", "receiver")
 
-CLOGGED_S = 1.0
-"""A socket that takes nothing for so long is not read."""
 MEMORY_GROWTH_MAX = 48 * 1024 * 1024
 """What the daemon may hold for it: kernel buffers are not its own; the rest is queue and receipts
 of tens of thousands of messages that the client was sent in vain."""
@@ -242,42 +246,20 @@ def test_a_client_that_does_not_read_is_paused_and_costs_bounded_memory(stage: S
     bound(simulator, 2)
     message_id(stage.esme(gateway).submit(registered_delivery=0))
     before = gateway.anonymous_bytes()
-    esme = deaf(stage, gateway)
+    esme = stage.esme(gateway, **DEAF)
 
     sent = flood(esme)
 
     assert gateway.anonymous_bytes() - before < MEMORY_GROWTH_MAX
     with Esme(gateway.smpp, bind_type="transmitter") as other:
         message_id(other.submit(registered_delivery=0))
-    whole, cut_off = divmod(sent, PDU_BYTES)
+    whole, cut_off = divmod(sent, len(PDU))
     for _ in range(whole):  # it reads again, and everything is answered
         assert wire.ESME_ROK == esme.receive_a(wire.SUBMIT_SM_RESP).command_status
     esme.send(PDU[cut_off:])
     message_id(esme.receive_a(wire.SUBMIT_SM_RESP))
     assert gateway.anonymous_bytes() - before < MEMORY_GROWTH_MAX
     audit(gateway)
-
-
-PDU = wire.pdu(wire.SUBMIT_SM, 1, submit_body(registered_delivery=0))
-PDU_BYTES = len(PDU)
-
-
-def deaf(stage: Stage, gateway: GatewayProcess) -> Esme:
-    """A client whose kernel holds little for it."""
-    esme = stage.stack.enter_context(Esme(gateway.smpp, receive_bytes=4096))
-    esme.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
-    return esme
-
-
-def flood(esme: Esme) -> int:
-    """Submits without reading until nothing more is taken; how many octets were."""
-    esme.socket.setblocking(False)
-    block, sent = PDU * 2000, 0
-    while select.select([], [esme.socket], [], CLOGGED_S)[1]:
-        with contextlib.suppress(BlockingIOError):
-            sent += esme.socket.send(block[sent % PDU_BYTES :])
-        assert sent < 100_000_000, "it is never paused"
-    return sent
 
 
 def test_a_client_that_answers_no_deliver_sm_is_left_with_its_window_and_harms_no_other(
@@ -336,7 +318,7 @@ def test_a_link_that_is_reset_before_it_is_accepted_harms_nobody(gateway: Gatewa
 
 def test_a_link_that_is_cut_inside_a_pdu_loses_only_that(gateway: GatewayProcess) -> None:
     before = wait_settled(gateway)["accepted"]
-    for cut in (1, 15, 16, 17, PDU_BYTES - 1):
+    for cut in (1, 15, 16, 17, len(PDU) - 1):
         with Esme(gateway.smpp) as esme:
             esme.send(PDU + PDU[:cut])
             message_id(esme.receive_a(wire.SUBMIT_SM_RESP))

@@ -11,6 +11,7 @@ from bench.gateway import Carrier, GatewayProcess
 from bench.ledger import Tally
 from bench.process import ProcessError, SimulatorProcess, run_load_process
 from tests.daemon import peers
+from tests.daemon.held import Scene
 from tests.daemon.peers import HANDSET, Esme, Smsc, message_id, submit_body
 from tests.daemon.stage import Stage, audit, bound, quiet, wait_settled
 
@@ -151,15 +152,21 @@ def test_a_deliver_sm_that_was_not_answered_comes_again_and_an_answered_one_does
 
 
 def test_a_client_that_says_not_now_gets_it_later_and_the_link_lives(
-    gateway: GatewayProcess,
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with Esme(gateway.smpp) as esme:
-        expected = message_id(esme.submit())
+    monkeypatch.setattr("gateway.relay.outbox.RETRY_S", 0.2)
+    esme, carrier = scene.esme, scene.carrier
+    expected = message_id(esme.submit())
+    request = carrier.receive_a(wire.SUBMIT_SM)
+    carrier.respond(request, b"id1\0")
+    carrier.request(wire.DELIVER_SM, peers.carrier_receipt(request, "id1"))
+    for status in (wire.ESME_RX_T_APPN, wire.ESME_RMSGQFUL, wire.ESME_RSYSERR):
         pdu = esme.receive_a(wire.DELIVER_SM)
-        esme.respond(pdu, b"\0", command_status=wire.ESME_RX_T_APPN)
+        esme.respond(pdu, b"\0", command_status=status)
         esme.settle()
 
-        assert (expected, "DELIVRD") == esme.receive_receipt()
+    assert (expected, "DELIVRD") == esme.receive_receipt()
+    esme.settle()
 
 
 def test_no_receipt_comes_that_was_not_asked_for(

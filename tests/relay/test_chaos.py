@@ -10,7 +10,7 @@ from gateway.relay import answers, lanes, outbox, receipts, recover, schedule, s
 from tests.relay.chaos import Chaos, most_in
 
 SEEDS = 30
-EVENTS = 2_500
+EVENTS = 4_000
 
 
 @pytest.fixture

@@ -79,7 +79,7 @@ def project_files() -> Iterator[Path]:
             if name == ".ci" or not name.startswith((".", "__pycache__", "var", "dist", "build"))
         )
         for name in sorted(names):
-            if not name.endswith((".pyc", ".so", ".mdb", ".sock")):
+            if not name.endswith((".pyc", ".so", ".mdb", ".sock")) and ".coverage" not in name:
                 yield Path(folder) / name
 
 

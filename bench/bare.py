@@ -30,7 +30,7 @@ from gateway.model.now import Now
 from gateway.model.room import Room
 from gateway.relay.admit import answer_ok
 from gateway.relay.inbound import answer_deliver
-from gateway.relay.state import Bind, Carrier
+from gateway.relay.parties import Bind, Carrier
 from gateway.relay.turn import Owed, Released, TurnMachine
 from gateway.smpp.codec import decode_message_id, with_registered_delivery
 from gateway.smpp.events import Answer, Deliver, Submit

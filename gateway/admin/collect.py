@@ -29,7 +29,8 @@ from gateway.metrics.exposition import Page
 from gateway.model import states
 from gateway.model.now import Now
 from gateway.relay.lanes import Lane
-from gateway.relay.state import Carrier, Client, State
+from gateway.relay.parties import Carrier, Client
+from gateway.relay.state import State
 from gateway.smpp.consts import status_name
 
 T = TypeVar("T")

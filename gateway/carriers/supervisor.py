@@ -20,7 +20,7 @@ from gateway.carriers.backoff import Backoff
 from gateway.config.schema import Carrier as Settings
 from gateway.link.gate import Gate
 from gateway.link.link import Link, prepare
-from gateway.relay.state import Bind
+from gateway.relay.parties import Bind
 from gateway.smpp import codec, consts
 from gateway.smpp.events import Answer, BindAnswer, Deliver, Event, Submit
 from gateway.smpp.session import Session

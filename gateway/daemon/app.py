@@ -31,7 +31,8 @@ from gateway.daemon.changes import Changes
 from gateway.daemon.flow import Flow, now
 from gateway.ingress.smpp_server import Server
 from gateway.relay.core import Core
-from gateway.relay.state import Bind, Carrier, Client, Match, Policy, Route, State
+from gateway.relay.parties import Bind, Carrier, Client, Match, Route
+from gateway.relay.state import Policy, State
 from gateway.relay.turn import Overlay, TurnMachine
 from gateway.store.committer import Committer
 from gateway.store.environment import Environment

@@ -26,7 +26,7 @@ from gateway.link.gate import Gate
 from gateway.link.link import Link
 from gateway.model.now import Now
 from gateway.model.room import Room
-from gateway.relay.state import Bind
+from gateway.relay.parties import Bind
 from gateway.relay.turn import Owed, Released, Ticket, TurnMachine, release
 from gateway.smpp.events import Answer, Deliver, Submit
 from gateway.store.committer import Committer

@@ -15,7 +15,8 @@ from gateway.model.outcomes import OUTCOMES
 from gateway.model.records import Message, encode
 from gateway.relay import schedule
 from gateway.relay.lanes import PRIORITIES
-from gateway.relay.state import Client, ClientLink, Route, State
+from gateway.relay.parties import Client, ClientLink, Route
+from gateway.relay.state import State
 from gateway.smpp import consts
 from gateway.smpp.codec import Sm, pdu, with_registered_delivery
 from gateway.smpp.events import Submit

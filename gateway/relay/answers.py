@@ -18,7 +18,8 @@ from gateway.model.records import Message
 from gateway.relay import finish, notice, parked, receipts, schedule
 from gateway.relay.history import note
 from gateway.relay.lanes import mark_resends
-from gateway.relay.state import Bind, Carrier, State
+from gateway.relay.parties import Bind, Carrier
+from gateway.relay.state import State
 from gateway.smpp import consts
 from gateway.smpp.codec import decode_message_id
 from gateway.smpp.events import Answer

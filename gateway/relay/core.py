@@ -12,7 +12,8 @@ from gateway.model.now import Now
 from gateway.model.room import Room
 from gateway.registry.catalog import Plan
 from gateway.relay import admit, answers, inbound, outbox, parked, recover, schedule
-from gateway.relay.state import Bind, ClientLink, State
+from gateway.relay.parties import Bind, ClientLink
+from gateway.relay.state import State
 from gateway.relay.sweep import Sweep
 from gateway.relay.turn import Owed, Released, Ticket
 from gateway.smpp.events import Answer, Deliver, Submit

@@ -11,7 +11,8 @@ from typing import Final
 from gateway.model import ids, records, tables
 from gateway.model.now import Now
 from gateway.relay import outbox, receipts
-from gateway.relay.state import Bind, Client, State
+from gateway.relay.parties import Bind, Client
+from gateway.relay.state import State
 from gateway.smpp import consts
 from gateway.smpp.codec import Sm, pdu
 from gateway.smpp.events import Deliver

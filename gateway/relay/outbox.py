@@ -15,9 +15,13 @@ from typing import Final
 from gateway.model import ids, records, tables
 from gateway.model.now import Now
 from gateway.relay import notice
-from gateway.relay.state import COUNT_OUTBOX, OUTBOX_ROW, Chunk, Client, ClientLink, State
+from gateway.relay.parties import Chunk, Client, ClientLink
+from gateway.relay.state import COUNT_OUTBOX, State
 from gateway.relay.turn import Owed
 from gateway.smpp import consts
+
+OUTBOX_ROW: Final = 200
+"""Ids in one outbox row: 1,600 octets, below the 2,000 that LMDB keeps inside a page."""
 
 READY_MAX: Final = 2_000
 """Bodies of about 250 octets: half a megabyte for a client that does not read."""

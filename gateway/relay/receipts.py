@@ -13,7 +13,8 @@ from gateway.model import ids, records, states, tables
 from gateway.model.now import Now
 from gateway.model.records import Message, Orphan, decode_awaiting, decode_message
 from gateway.relay import finish
-from gateway.relay.state import Carrier, State
+from gateway.relay.parties import Carrier
+from gateway.relay.state import State
 from gateway.smpp import consts
 from gateway.smpp.receipt import Receipt
 

@@ -15,15 +15,8 @@ from gateway.model import ids, records, states, tables
 from gateway.model.now import Now
 from gateway.relay import answers, schedule
 from gateway.relay.lanes import PRIORITIES, Lane, LaneState, mark_resends
-from gateway.relay.state import (
-    COUNT_CLIENT,
-    COUNT_LEVEL,
-    COUNT_OUTBOX,
-    COUNT_TOTALS,
-    Match,
-    Route,
-    State,
-)
+from gateway.relay.parties import Match, Route
+from gateway.relay.state import COUNT_CLIENT, COUNT_LEVEL, COUNT_OUTBOX, COUNT_TOTALS, State
 
 STARTS: Final = b"starts"
 PAGE: Final = 10_000

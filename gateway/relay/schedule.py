@@ -27,7 +27,8 @@ from gateway.model.now import Now
 from gateway.model.records import Message
 from gateway.relay import finish
 from gateway.relay.lanes import Lane, LaneState, Level
-from gateway.relay.state import Carrier, Route, State, push_timer
+from gateway.relay.parties import Carrier, Route
+from gateway.relay.state import State, push_timer
 from gateway.throttle.limit import Charge
 from gateway.throttle.window import NEVER
 

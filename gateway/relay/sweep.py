@@ -19,7 +19,8 @@ from gateway.model import ids, records, states, tables
 from gateway.model.now import Now
 from gateway.relay import finish, outbox
 from gateway.relay.lanes import mark_resends
-from gateway.relay.state import Carrier, State
+from gateway.relay.parties import Carrier
+from gateway.relay.state import State
 
 BITE: Final = 500
 """Rows looked at a call: 1 to 3 ms."""

@@ -19,7 +19,8 @@ from gateway.daemon.flow import now
 from gateway.link.link import Link
 from gateway.model import tables
 from gateway.model.records import Message
-from gateway.relay.state import Bind, Policy, State
+from gateway.relay.parties import Bind
+from gateway.relay.state import Policy, State
 from gateway.relay.turn import Overlay, Owed, TurnMachine
 from gateway.smpp.codec import Sm, decode_sm, encode_sm
 from gateway.smpp.events import Submit

@@ -14,7 +14,8 @@ from zoneinfo import ZoneInfo
 
 from gateway.model import ids, records, states, tables
 from gateway.registry.importer import parse
-from gateway.relay.state import Match, Policy
+from gateway.relay.parties import Match
+from gateway.relay.state import Policy
 from gateway.relay.turn import Owed, Turn
 from gateway.smpp import consts
 from gateway.throttle.day import BORDER_S

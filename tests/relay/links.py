@@ -11,7 +11,7 @@ from typing import NamedTuple
 from gateway.model import ids, records, tables
 from gateway.model.records import Message
 from gateway.relay.lanes import RESEND_TLV
-from gateway.relay.state import Bind
+from gateway.relay.parties import Bind
 from gateway.relay.turn import Owed
 from gateway.smpp import consts, tlv
 from gateway.smpp.codec import HEADER, Sm, decode_message_id, decode_sm

@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 from gateway.model.view import View
 from gateway.relay.lanes import WorkingSet
-from gateway.relay.state import Carrier, Client, Match, Policy, Route, State
+from gateway.relay.parties import Carrier, Client, Match, Route
+from gateway.relay.state import Policy, State
 from gateway.relay.turn import TurnMachine
 from gateway.throttle.limit import Limit
 

@@ -6,7 +6,8 @@ import pytest
 
 from gateway.model.outcomes import OUTCOMES, StatusStyle
 from gateway.relay.admit import recipient
-from gateway.relay.state import Match, Policy
+from gateway.relay.parties import Match
+from gateway.relay.state import Policy
 from gateway.smpp import consts
 from gateway.smpp.codec import encode_sm
 from tests.relay.links import sm_of

@@ -17,7 +17,8 @@ from gateway.model.records import Ending, Message
 from gateway.registry.importer import parse
 from gateway.relay import turn as turns
 from gateway.relay.core import Core
-from gateway.relay.state import Bind, Client, State
+from gateway.relay.parties import Bind, Client
+from gateway.relay.state import State
 from gateway.relay.turn import Overlay, Turn, TurnMachine
 from gateway.smpp import consts, tlv
 from gateway.smpp.codec import HEADER, encode_sm, message_id_body

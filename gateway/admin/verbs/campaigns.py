@@ -13,7 +13,8 @@ from gateway.model import states
 from gateway.model.now import Now
 from gateway.model.outcomes import OUTCOMES
 from gateway.registry.entries import CampaignEntry
-from gateway.relay.state import Carrier, Route, State
+from gateway.relay.parties import Carrier, Route
+from gateway.relay.state import State
 
 PARKED_SCANNED: Final = 10_000
 """Parked rows that are read to count those of one campaign: about 20 ms."""

@@ -6,7 +6,7 @@ from gateway.admin.office import Answer, Args, Desk, no, now, yes
 from gateway.admin.verbs.limits import LimitReport, limit_report
 from gateway.carriers.supervisor import Supervisor
 from gateway.model.now import Now
-from gateway.relay.state import Carrier
+from gateway.relay.parties import Carrier
 from gateway.smpp.consts import status_name
 
 

@@ -6,7 +6,7 @@ from gateway.admin.office import Answer, Args, Desk, no, now, yes
 from gateway.config.schema import Client as Settings
 from gateway.link.link import Link
 from gateway.model.now import Now
-from gateway.relay.state import Client
+from gateway.relay.parties import Client
 
 
 class LinkReport(msgspec.Struct):

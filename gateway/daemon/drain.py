@@ -45,6 +45,7 @@ async def drain(
     with trio.move_on_after(GOODBYE_S):
         for supervisor in supervisors:
             await supervisor.stopped.wait()
+    await finish(flow)  # who was accepted hears of it before its link ends
     server.end_links("the daemon stops")
 
 

@@ -62,7 +62,7 @@ class HeldApp:
         assert self._run is not None
         self.release()
         if not self._run.done() and self._token is not None and self.app is not None:
-            self._token.run_sync_soon(self.app.draining.set)
+            self.drain()
             self._token.run_sync_soon(self.app.hurry.set)
         self._executor.shutdown()
         sys.setswitchinterval(self._switch_interval_s)
@@ -76,6 +76,12 @@ class HeldApp:
     def ask(self, verb: str, **arguments: object) -> Any:
         """What `ctl` would be answered."""
         return ask(self.admin, verb, **arguments)
+
+    def drain(self) -> None:
+        """As on SIGTERM."""
+        assert self._token is not None
+        assert self.app is not None
+        self._token.run_sync_soon(self.app.draining.set)
 
     def fault(self) -> BaseException | None:
         """Waits for its end; what ended it."""

@@ -219,6 +219,9 @@ class Smsc:
         _error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._listener.close()
 
     def accept(self) -> Peer:

@@ -11,6 +11,7 @@ from bench import wire
 from bench.gateway import Carrier, GatewayProcess, ask, configuration, free_port
 from bench.ledger import Tally, read_acked
 from bench.process import SimulatorProcess
+from tests.daemon.held import HeldApp, Scene
 from tests.daemon.peers import DEAF, Smsc, flood, message_id, wait_until
 from tests.daemon.stage import (
     REGISTRY,
@@ -23,6 +24,9 @@ from tests.daemon.stage import (
     unmarked_repeats,
     wait_settled,
 )
+
+QUIET_S = 0.3
+"""Long enough for what must not happen; nothing else depends on it."""
 
 PATIENCE_S = 10.0
 HURRIED_S = 6.0
@@ -58,6 +62,30 @@ def test_sigterm_under_load_ends_well_and_leaves_nobody_in_doubt(
     tally = Tally(simulator.entries())
     assert [] == tally.missing(read_acked(acked))
     assert {} == tally.duplicates()
+
+
+def test_a_client_whose_message_is_on_its_way_to_the_disk_hears_of_it_before_it_is_unbound(
+    scene: Scene,
+) -> None:
+    scene.smsc.close()
+    scene.carrier.close()
+    wait_until(lambda: not scene.daemon.ask("carrier")[0]["bound"], "nothing is waited for")
+    scene.daemon.hold()
+    number = scene.esme.submit_nowait(1)
+    scene.daemon.wait_held()
+
+    scene.daemon.drain()
+
+    wait_until(lambda: scene.daemon.ask("status")["phase"] == "draining", "it drains")
+    scene.esme.submit_nowait(2)
+    with pytest.raises(TimeoutError):
+        scene.esme.receive(QUIET_S)
+    scene.daemon.release()
+    assert (wire.SUBMIT_SM_RESP, 0, number) == scene.esme.receive()[:3]
+    assert wire.UNBIND == scene.esme.receive().command_id
+    assert scene.daemon.fault() is None
+    with HeldApp(scene.config) as daemon:
+        assert 1 == daemon.ask("status")["accepted"], "what came later was not read"
 
 
 def test_a_drain_waits_for_the_carriers_answers_and_takes_nothing_new_to_them(

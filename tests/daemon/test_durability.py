@@ -96,8 +96,14 @@ def test_while_a_commit_is_held_a_carriers_receipt_is_neither_answered_nor_passe
 
 
 def wait_submitted(scene: Scene, count: int) -> None:
+    """Returns when so many are submitted, and that is on disk."""
+    app = scene.daemon.app
+    assert app is not None
     peers.wait_until(
-        lambda: scene.daemon.ask("status")["messages"]["submitted"] == count, "it is submitted"
+        lambda: (
+            scene.daemon.ask("status")["messages"]["submitted"] == count and not app.flow.has_work()
+        ),
+        "it is submitted",
     )
 
 

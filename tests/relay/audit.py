@@ -101,6 +101,14 @@ def memory_that_lies(state: State) -> list[str]:
         for client in (*state.clients.values(), *state.former.values())
         if client.queued != queued[client.name]
     ]
+    in_flight = {
+        message_id
+        for carrier in state.carriers.values()
+        for bind in carrier.binds.values()
+        for message_id in bind.flights
+    }
+    if not state.charges.keys() <= in_flight:
+        wrong.append(f"{state.charges.keys() - in_flight} may be refunded, and do not fly")
     flying = state.flying()
     if state.totals.in_state[states.IN_FLIGHT] != flying:
         wrong.append(f"{state.totals.in_state[states.IN_FLIGHT]} in flight, {flying} fly")

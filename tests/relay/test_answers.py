@@ -104,6 +104,34 @@ def test_a_temporary_refusal_is_tried_again_a_bounded_number_of_times(status: in
     assert ["put_back"] * (ATTEMPTS_MAX - 1) + ["refused"] == world.history(message_id)
 
 
+def test_throttled_tries_do_not_count_against_the_temporary_ones() -> None:
+    world = World()
+    client = world.connect()
+    link = world.bind()
+    message_id = world.accepted(client)
+    for _ in range(ATTEMPTS_MAX - 1):
+        for status in (consts.ESME_RTHROTTLED, consts.ESME_RMSGQFUL, consts.ESME_RSYSERR):
+            world.respond(link, message_id, status)
+            world.run(1.1)
+    assert "in_flight" == world.state_of(message_id)
+    world.respond(link, message_id, consts.ESME_RSYSERR)
+    world.settle()
+
+    assert "failed" == world.state_of(message_id)
+
+
+def test_a_window_that_comes_back_throttled_is_one_row_of_history() -> None:
+    world = World()
+    client = world.connect()
+    link = world.bind()
+    window = [world.accepted(client) for _ in range(5)]
+    for message_id in window:
+        world.respond(link, message_id, consts.ESME_RTHROTTLED)
+    world.settle()
+
+    assert [["put_back"], [], [], [], []] == [world.history(one) for one in window]
+
+
 @pytest.mark.parametrize("status", [consts.ESME_RINVDSTADR, consts.ESME_RSUBMITFAIL, 0x0481])
 def test_any_other_refusal_ends_the_message_and_its_client_hears_of_it(status: int) -> None:
     world = World()

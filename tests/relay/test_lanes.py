@@ -186,6 +186,25 @@ def test_one_that_is_put_back_behind_what_is_in_memory_is_found_on_disk() -> Non
     assert [1, 2, 3, 4, 5, 6] == bench.drain()
 
 
+def test_one_that_is_put_back_where_nothing_waits_is_in_memory() -> None:
+    bench = Bench()
+    sent = bench.new()
+    bench.level.put_back(sent, bench.machine.open)
+
+    assert ([1], 1) == (head(bench.level), bench.level.loaded_to)
+
+
+def test_one_that_passed_through_is_in_memory_before_those_on_disk() -> None:
+    bench = Bench(size=0)
+    sent = bench.new()
+    bench.level.pass_through(sent)
+    bench.append(2)
+    bench.level.put_back(sent, bench.machine.open)
+
+    assert [1] == head(bench.level)
+    assert [1, 2, 3] == bench.drain()
+
+
 def test_one_that_passed_through_and_comes_back_is_first() -> None:
     bench = Bench()
     sent = bench.new()

@@ -180,6 +180,17 @@ crashes = st.lists(
         (52_000, 2, 1, 0, "go on", 0),
     ],
 )
+@example(  # the same, and the second turn is charged in several seconds
+    5,
+    [
+        (0, 2, 1, 5_000, "go on", 0),
+        (1_000, 1, 1, 0, "go on", 0),
+        (1_000, 1, 1, 0, "go on", 0),
+        (1_000, 1, 1, 0, "go on", 0),
+        (7_000, 1, 1, 0, "crash after the commit", 0),
+        (54_000, 2, 1, 0, "go on", 0),
+    ],
+)
 @example(  # a span of nearly two minutes, and what left at 5 s was charged at 0 s
     1.01,
     [

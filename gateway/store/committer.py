@@ -64,8 +64,14 @@ class Committer:
 
     def _look_at_room(self) -> None:
         environment = self._environment
-        with environment.lmdb.begin() as txn:
-            room, octets = environment.room(txn)
+        # Not while the map may move, or an audit reads it: commits would wait behind this look.
+        if not environment.map_lock.acquire(blocking=False):
+            return
+        try:
+            with environment.lmdb.begin() as txn:
+                room, octets = environment.room(txn)
+        finally:
+            environment.map_lock.release()
         if environment.can_close_reserve(octets):
             environment.close_reserve()
         self.room, self.room_bytes = room, octets

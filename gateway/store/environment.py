@@ -10,6 +10,7 @@ that what is under way can be finished. Should a commit find map or volume full 
 are committed again; `close_reserve` lays the ballast back when there is room.
 """
 
+import errno
 import fcntl
 import os
 import threading
@@ -69,7 +70,7 @@ class Environment:
             self.lmdb = _open(data_dir, map_size_bytes)
             self.tables = [self.lmdb.open_db(name.encode()) for name in tables.NAMES]
             _check_schema(self.lmdb, self.tables[tables.META])
-            _lay_ballast(data_dir, self.reserve_bytes)
+            self._lay_first_ballast()
         except BaseException:
             os.close(self._lock)
             raise
@@ -78,6 +79,15 @@ class Environment:
         """Closes the environment and lets another daemon have it."""
         self.lmdb.close()
         os.close(self._lock)
+
+    def _lay_first_ballast(self) -> None:
+        """A full volume is no reason not to start: what is under way can still be finished."""
+        try:
+            _lay_ballast(self.data_dir, self.reserve_bytes)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            self.reserve_open = True
 
     def open_reserve(self) -> None:
         """Makes room for one commit. No transaction of this process may be open: the map moves.

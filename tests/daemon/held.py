@@ -155,7 +155,7 @@ class Scene:
 
     def loop_turns(self) -> None:
         """It answers on both links, and says nothing else."""
-        for _ in range(3):
+        for _ in range(10):
             self.esme.settle()
             self.carrier.settle()
 

@@ -305,9 +305,9 @@ def test_a_link_that_is_reset_before_it_is_accepted_harms_nobody(gateway: Gatewa
     with Esme(gateway.smpp) as other:
         gateway.signal(signal.SIGSTOP)
         try:
-            for _ in range(5):
+            for system_id in ("shop", "local", "elsewhere", "nobody"):
                 esme = Esme(gateway.smpp, is_bound=False)
-                esme.request(wire.BIND_COMMANDS["transceiver"], wire.bind_body("shop", "secret"))
+                esme.request(wire.BIND_COMMANDS["transceiver"], wire.bind_body(system_id, "secret"))
                 esme.submit_nowait(registered_delivery=0)
                 esme.reset()
         finally:

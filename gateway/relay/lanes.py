@@ -195,7 +195,16 @@ class Level:
 class Lane:
     """The queue of one (route, campaign), by priority and then arrival."""
 
-    __slots__ = ("campaign", "levels", "limits", "prefix", "route", "state", "wake_at")
+    __slots__ = (
+        "campaign",
+        "levels",
+        "limits",
+        "prefix",
+        "route",
+        "served_at",
+        "state",
+        "wake_at",
+    )
 
     def __init__(self, route: str, campaign: str, working: WorkingSet) -> None:
         self.route = route
@@ -208,6 +217,8 @@ class Lane:
         self.limits: tuple[Limit, ...] = ()
         self.state = LaneState.IDLE
         self.wake_at = 0.0
+        self.served_at = 0
+        """Its place in the order in which lanes were served: the lower, the longer ago."""
 
     @property
     def rows(self) -> int:

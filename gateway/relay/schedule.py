@@ -8,8 +8,9 @@ STRATEGIES, in the order in which they decide:
     limits      the carrier's rate and every limit of the campaign must have room for the whole
                 message, then all are charged together
     bind        the bound session with most room in its window
-    fairness    ready lanes take turns, QUANTUM messages each; a lane's own order is by priority,
-                then arrival
+    fairness    ready lanes take turns, QUANTUM messages each or what there is room for; of those
+                that waited for a stamp, the one that was served longest ago is first; a lane's own
+                order is by priority, then arrival
     at once     a message whose lane is empty goes out in the turn that admits it
 
 A lane that cannot go on waits where its reason is: for a time in the timer heap, for room on a
@@ -104,7 +105,7 @@ def look_again(state: State) -> None:
 def stamped(state: State) -> None:
     """A turn was released: what waited for its stamps is ready."""
     waiting, state.unstamped = state.unstamped, []
-    for lane in waiting:
+    for lane in sorted(waiting, key=_served_at):
         ready(state, lane)
 
 
@@ -131,15 +132,25 @@ def _pump_route(state: State, route: Route, now: Now) -> None:
             return
         lane = route.ready.popleft()
         served, at = _serve(state, route, lane, now)
+        if served:
+            state.served += 1
+            lane.served_at = state.served
         sent += served
         fruitless = 0 if served else fruitless + 1
         if at == SENT and not lane.rows:
             lane.state = LaneState.IDLE
         elif at == ROOM and _is_full(state, route):
-            route.ready.appendleft(lane)
+            if served:  # its turn is over, however little of it there was room for
+                route.ready.append(lane)
+            else:
+                route.ready.appendleft(lane)
             return
         else:
             _wait(state, route, lane, at)
+
+
+def _served_at(lane: Lane) -> int:
+    return lane.served_at
 
 
 def _is_full(state: State, route: Route) -> bool:

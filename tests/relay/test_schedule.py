@@ -9,6 +9,7 @@ from gateway.relay import schedule
 from gateway.relay.lanes import LaneState
 from gateway.relay.schedule import QUANTUM
 from gateway.smpp import consts
+from tests.relay.links import ClientLink
 from tests.relay.setups import (
     COMPANIES,
     DAY_S,
@@ -487,3 +488,63 @@ def test_a_lane_that_holds_nothing_but_damage_is_idle_again() -> None:
 
     assert [good] == world.sent_ids()
     assert DAY_S > world.core.next_wake() - world.clock.monotonic
+
+
+# Fairness
+
+
+def backlog(smsc: Smsc, per_campaign: int = 100) -> World:
+    """Three campaigns with much to send."""
+    numbers = [f"1202555010{place}" for place in range(3)]
+    registry = COMPANIES + "".join(
+        campaign(f"C{place}", number) for place, number in enumerate(numbers)
+    )
+    world = World(Setup(carriers=(smsc,), registry=registry), audited=False)
+    world.run(2.0)
+    client = world.connect()
+    for number in numbers:
+        for _ in range(per_campaign):
+            world.submit(client, source=number)
+    world.settle()
+    return world
+
+
+def spread(world: World) -> list[int]:
+    """How many of each campaign were sent."""
+    sent = Counter(sent.campaign for sent in world.sent)
+    return [sent[f"C{place}"] for place in range(3)]
+
+
+def test_lanes_take_turns_when_answers_come_one_by_one() -> None:
+    world = backlog(A)
+    link = world.bind(window=3)
+    world.settle()
+    for _ in range(3 * 2 * QUANTUM):
+        world.respond(link, next(iter(link.unanswered)))
+        world.settle()
+
+    assert max(spread(world)) - min(spread(world)) <= QUANTUM
+
+
+@pytest.mark.parametrize("tps", [1, 10, 25])
+def test_lanes_take_turns_when_a_carriers_rate_is_what_they_wait_for(tps: int) -> None:
+    world = backlog(A._replace(tps=float(tps)))
+    world.bind(window=1_000)
+    seconds = 1 + 3 * 2 * QUANTUM // tps
+    world.run(1.02 * seconds)
+
+    assert sum(spread(world)) >= seconds * tps * 0.9
+    assert max(spread(world)) - min(spread(world)) <= max(QUANTUM, tps)
+
+
+def test_a_new_message_of_an_idle_campaign_waits_for_a_turn_and_not_for_a_backlog() -> None:
+    world = backlog(A, per_campaign=200)
+    link = world.bind(window=3)
+    client = next(one for one in world.links.values() if isinstance(one, ClientLink))
+    world.register(campaign("CNEW", "12025550199", use_case='"2FA"'))
+    urgent = world.accepted(client, source="12025550199")
+    for _ in range(4 * QUANTUM):
+        world.respond(link, next(iter(link.unanswered)))
+        world.settle()
+
+    assert urgent in world.sent_ids()

@@ -154,9 +154,9 @@ def test_the_ballast_is_real_blocks(tmp_path: Path) -> None:
     [
         (RESERVE_BYTES, False, "plenty"),
         (RESERVE_BYTES - 1, False, "low"),
-        (RESERVE_BYTES // 4, False, "low"),
-        (RESERVE_BYTES // 4 - 1, False, "none"),
-        (0, False, "none"),
+        (0, False, "low"),
+        (RESERVE_BYTES // 4, True, "low"),
+        (RESERVE_BYTES // 4 - 1, True, "none"),
         (RESERVE_BYTES * 3, True, "low"),
     ],
 )

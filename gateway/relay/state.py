@@ -269,7 +269,7 @@ class State:
             place = sum(limit.per == record.per for limit in built)
             key = b"%b\0%b\0%d" % (campaign.encode(), record.per.encode(), place)
             segments, at_cap = record.segments, record.at_cap
-            days = self._days_of(record.zone, now) if record.per == "day" else None
+            days = self._days_of(record.zone) if record.per == "day" else None
             limit = before.get(key)
             if limit is not None:
                 limit.change(segments=segments, at_cap=at_cap, days=days, now=now)
@@ -286,10 +286,11 @@ class State:
             built.append(limit)
         return tuple(built)
 
-    def _days_of(self, zone: str, now: Now) -> Days:
+    def _days_of(self, zone: str) -> Days:
+        """The days of a zone, by the clocks of the start, whenever it is first needed."""
         found = self.days.get(zone)
         if found is None:
-            found = self.days[zone] = Days(zone, now)
+            found = self.days[zone] = Days(zone, self.started)
         return found
 
 

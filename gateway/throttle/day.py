@@ -5,9 +5,12 @@ refund goes back to that day, so a refusal that comes after midnight gives yeste
 
 Two clocks guard the border. Within `BORDER_S` before a reset a segment is charged to both days:
 the carrier's clock may already show the next one. A day opens only when the wall clock says so
-*and* the wall clock extrapolated from the monotonic one says so too: a wall clock that steps
-forward cannot open tomorrow early; one that steps back cannot give yesterday a second time, since
-the day never goes back while we run. Days follow the zone's rules: 23 and 25 hours happen.
+*and* the wall clock of our start, extrapolated by the monotonic one, says so too: a wall clock that
+steps forward cannot open tomorrow early; one that steps back cannot give yesterday a second time,
+since the day never goes back while we run. Between their two midnights both days are charged. So a
+step costs use until the next start, and the cap holds by the clock that was right at this one
+(the monotonic clock is slewed like the other, they part by steps alone). Days follow the zone's
+rules: 23 and 25 hours happen.
 
 What it is not: a promise about other providers that send for the same brand.
 """
@@ -32,6 +35,7 @@ class Days:
     def __init__(self, zone: str, now: Now) -> None:
         self.zone = ZoneInfo(zone)
         self._anchor = now
+        """Never moved: a clock that has stepped would be trusted from the next day on."""
         self.ordinal = 0
         self.ends_wall = 0.0
         self._enter(now.wall)
@@ -40,7 +44,6 @@ class Days:
         """The day of this moment (a proleptic ordinal), moving on when both clocks say so."""
         if now.wall >= self.ends_wall and self._extrapolated(now) >= self.ends_wall:
             self._enter(min(now.wall, self._extrapolated(now)))
-            self._anchor = now
         return self.ordinal
 
     def opens_in_s(self, now: Now) -> float:

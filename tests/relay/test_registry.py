@@ -121,3 +121,21 @@ def test_a_limit_of_a_new_kind_starts_closed() -> None:
     world.run(1.02)
 
     assert 9 == len(world.sent)
+
+
+def test_a_day_is_reckoned_by_the_clocks_of_the_start_whenever_its_cap_came() -> None:
+    world = World()
+    client = world.connect()
+    world.bind(window=100)
+    world.clock.wall += 30 * 3_600.0  # set forward, before anybody had a cap
+    apply(world, campaign("CFAST01", NUMBER, "12025550101", limits=limits(("day", 2))))
+    for _ in range(6):
+        world.accepted(client)
+    assert 2 == len(world.sent)
+    world.tick(16.5 * 3_600.0)  # 23:43 by the clock of the start
+    assert 2 == len(world.sent)
+    world.tick(0.5 * 3_600.0)
+
+    assert 2 == len(world.sent)  # charged to that day already: the clocks disagreed
+    world.tick(24 * 3_600.0)
+    assert 4 == len(world.sent)

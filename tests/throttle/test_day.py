@@ -4,7 +4,7 @@ import datetime
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.model.now import Now
@@ -302,6 +302,38 @@ def test_between_the_two_clocks_midnights_both_days_are_charged() -> None:
     clocks.go(12 * HOUR + 60.0)
 
     assert (today, today + 1) == cap.charge(clocks.now, 1)
+
+
+@given(
+    st.lists(st.tuples(st.floats(0.0, 40.0), st.floats(-50.0, 50.0)), max_size=3),
+    st.lists(st.tuples(st.floats(0.0, 9.0), st.integers(1, 30)), min_size=5, max_size=40),
+)
+@example([(6.0, 13.0)], [(0.25, 1)] * 40)  # it stays wrong: the next day must not end early
+@example([(6.0, -1.0)], [(17.5, 20), (1.0, 20), (22.9, 20), (0.6, 20), (1.0, 20)])
+def test_no_true_day_gets_more_than_the_cap_whatever_the_wall_clock_does(
+    steps: list[tuple[float, float]], bursts: list[tuple[float, int]]
+) -> None:
+    clocks = noon()
+    cap = cap_of(20, clocks)
+    offset = clocks.now.wall - clocks.now.monotonic
+    step_at = clocks.now.monotonic
+    pending = []
+    for after_h, by_h in steps:
+        step_at += after_h * HOUR
+        pending.append((step_at, by_h))
+    left: dict[datetime.date, int] = {}
+    for gap_h, count in bursts:
+        clocks.go(gap_h * HOUR)
+        while pending and pending[0][0] <= clocks.now.monotonic:
+            clocks.step(pending.pop(0)[1] * HOUR)
+        for _ in range(count):
+            if is_free(cap, clocks.now):
+                cap.charge(clocks.now, 1)
+                true_wall = clocks.now.monotonic + offset
+                day = datetime.datetime.fromtimestamp(true_wall, LA).date()
+                left[day] = left.get(day, 0) + 1
+
+    assert max(left.values()) <= 20
 
 
 @pytest.mark.parametrize("hours", [1.0, 13.0, 24.0, 36.0, -1.0, -13.0, -24.0])

@@ -375,6 +375,27 @@ def test_answers_to_nothing_twice_and_of_the_wrong_kind_change_nothing(stage: St
             audit(gateway)
 
 
+@pytest.mark.parametrize("nonsense", [bytes(16), b"\xff" * 64, b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+def test_a_carrier_that_sends_nonsense_is_left_and_bound_again(
+    stage: Stage, nonsense: bytes
+) -> None:
+    with Smsc() as smsc:
+        gateway = stage.gateway([Carrier("a", smsc.address, binds=1)])
+        with smsc.accept() as carrier:
+            esme = stage.esme(gateway)
+            expected = message_id(esme.submit())
+            first = carrier.receive_a(wire.SUBMIT_SM)
+            carrier.send(nonsense)
+
+            with smsc.accept() as again:
+                request = again.receive_a(wire.SUBMIT_SM)
+                assert first.body + wire.tlv(0x3A05, b"\x01") == request.body
+                again.respond(request, b"id1\0")
+                again.request(wire.DELIVER_SM, peers.carrier_receipt(request, "id1"))
+                assert (expected, "DELIVRD") == esme.receive_receipt()
+        quiet(gateway)
+
+
 def test_a_carrier_that_stops_reading_and_starts_again_gets_every_message_once(
     stage: Stage,
 ) -> None:

@@ -14,7 +14,6 @@ if everything held, 1 if not: then it says what.
 
 import argparse
 import shutil
-import socket
 import sys
 import tempfile
 import threading
@@ -23,7 +22,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-from bench.gateway import Carrier, GatewayProcess, configuration
+from bench.gateway import Carrier, GatewayProcess, configuration, free_port
 from bench.ledger import Tally, read_acked, read_ledger
 from bench.load import LoadOptions, run_load
 from bench.loop import run
@@ -54,7 +53,7 @@ class Stage:
             SimulatorProcess(f"--receipt-delay-ms={RECEIPT_DELAY_MS}", ledger=self.ledger)
         )
         self.config = folder / "smppgate.toml"
-        self.port = _free_port()
+        self.port = free_port()
         carrier = Carrier("carrier-a", self.simulator.address, binds=4, window=200)
         self.config.write_text(configuration([carrier], smpp_port=self.port))
         self.config.chmod(0o600)
@@ -210,13 +209,6 @@ def _wait_for(stage: Stage, tokens: list[str]) -> list[str]:
         if not missing or time.monotonic() > deadline:
             return missing
         time.sleep(0.2)
-
-
-def _free_port() -> int:
-    """A port that is free now: the daemon must come back on the same one."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -113,16 +113,17 @@ class Environment:
     def room(self, txn: lmdb.Transaction) -> tuple[Room, int]:
         """How much can still be written, and the octets: the lesser of map and volume.
 
-        `none` only when the reserve, too, is nearly used up: until then what carriers bring is
-        taken, since it is what ends messages.
+        `none` only when the volume's reserve, too, is nearly used up: until then what carriers
+        bring is taken, since it is what ends messages. A map that is full grows.
         """
         psize = self.lmdb.stat()["psize"]
         pages = 0
         for table in self.tables:
             stat = txn.stat(table)
             pages += stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
-        octets = min(_volume_free(self.data_dir), self.map_size_bytes - pages * psize)
-        if self.reserve_open and octets < self.reserve_bytes // 4:
+        volume = _volume_free(self.data_dir)
+        octets = min(volume, self.map_size_bytes - pages * psize)
+        if self.reserve_open and volume < self.reserve_bytes // 4:
             return "none", octets
         if octets < self.reserve_bytes or self.reserve_open:
             return "low", octets

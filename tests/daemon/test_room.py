@@ -8,7 +8,7 @@ from bench.process import SimulatorProcess, run_load_process
 from tests.daemon.stage import REGISTRY, STRICT, Stage, audit, quiet, wait_settled
 
 COUNT = 50_000
-SMALL = "[store]\nmap_size_bytes = 16777216\nreserve_bytes = 4194304\n"
+SMALL = "[store]\nmap_size_bytes = 16777216\nreserve_bytes = 1048576\n"
 
 
 def test_a_full_store_refuses_more_and_loses_nothing_of_what_it_has(

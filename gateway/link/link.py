@@ -22,6 +22,7 @@ import trio
 
 from gateway.link.gate import Gate
 from gateway.model.records import Message
+from gateway.relay.notice import WANTS_RECEIPT
 from gateway.relay.turn import Owed
 from gateway.smpp import consts
 from gateway.smpp.codec import with_registered_delivery
@@ -295,8 +296,11 @@ class Link:
         self.session.resume(trio.current_time())
 
     def _body(self, message: Message) -> bytes:
-        """The body, asking the carrier for a receipt unless it is only asked for by the client."""
-        if self.ask_receipts:
+        """The body, which asks for every receipt; or for none, where only the client's asking counts.
+
+        Never for failures alone (2): without a word of success the message would end `unknown`.
+        """
+        if self.ask_receipts or message.registered_delivery & WANTS_RECEIPT:
             return message.body
         return with_registered_delivery(message.body, message.sm_at, message.registered_delivery)
 

@@ -254,6 +254,20 @@ def test_every_octet_reaches_the_carrier_but_registered_delivery_which_asks_for_
                 carrier.respond(request, f"id{request.sequence_number}\0".encode())
 
 
+@pytest.mark.parametrize(("wanted", "asked"), [(0, 0), (1, 1), (2, 1)])
+def test_a_carrier_that_is_asked_only_when_the_client_asks_is_asked_for_every_receipt(
+    stage: Stage, wanted: int, asked: int
+) -> None:
+    with Smsc() as smsc:
+        more = 'receipts = "asked"'
+        gateway = stage.gateway([Carrier("a", smsc.address, binds=1, more=more)])
+        with smsc.accept() as carrier:
+            stage.esme(gateway).submit(registered_delivery=wanted)
+            body = carrier.receive_a(wire.SUBMIT_SM).body
+
+    assert asked == body[registered_delivery_at(body)]
+
+
 def registered_delivery_at(body: bytes) -> int:
     """Where it stands: behind two addresses, three octets and two times."""
     at = body.index(0) + 1

@@ -1,8 +1,8 @@
 """Real traffic through real processes: what goes in comes out, once, untouched, with its receipt."""
 
 import itertools
-import time
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -263,7 +263,9 @@ def test_a_scheduled_message_waits_here_and_not_at_the_carrier(stage: Stage) -> 
             head = b"\0" + wire.address_block(peers.FAST) + wire.address_block(HANDSET) + bytes(3)
             options = bytes((1, 0, 0, 0, 2)) + b"hi"
             submitted_at = time.monotonic()
-            esme.request(wire.SUBMIT_SM, head + b"000000000001000R\0000000000100000R\0" + options)
+            esme.request(
+                wire.SUBMIT_SM, head + b"000000000001000R\0" + b"000000000100000R\0" + options
+            )
             accepted = message_id(esme.receive_a(wire.SUBMIT_SM_RESP))
             assert "held" == gateway.ask("message", id=accepted)["state"]
 

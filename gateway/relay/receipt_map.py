@@ -50,6 +50,7 @@ ENDED: Final = 0
 """What an id means whose message has ended already: no message has this id."""
 
 _ABSENT: Final = object()
+_ZERO_OR_NONE: Final = (b"0", b"")
 _is_hex: Final = re.compile(rb"[0-9a-fA-F]+").fullmatch
 _BASES: Final[dict[Mode, tuple[int, int]]] = {
     "same": (0, 0),
@@ -98,9 +99,13 @@ class ReceiptMap:
     def put(self, carrier_id: bytes, message: Message) -> None:
         """The carrier has answered with this id."""
         self.awaited += 1
-        key = self._put(carrier_id, message)
-        if key:
-            self._recent.append(key)
+        if self._answer_base or carrier_id[:1] in _ZERO_OR_NONE or carrier_id != carrier_id.lower():
+            carrier_id = self._put(carrier_id, message)
+            if not carrier_id:
+                return
+        else:
+            self._waiting[carrier_id] = message
+        self._recent.append(carrier_id)
 
     def restore(self, carrier_id: bytes, message_id: int, view: View) -> None:
         """The same of a message that an earlier start has sent, unless it is known already."""
@@ -120,7 +125,9 @@ class ReceiptMap:
             key = recent.popleft()
             entry = waiting.get(key)
             if entry is None:
-                self._drop(key)
+                waiting.pop(key, None)
+                if self._folded:
+                    self._unfold(key)
             elif not isinstance(entry, int):
                 waiting[key] = entry.id
                 self._old.append(key)
@@ -217,9 +224,12 @@ class ReceiptMap:
 
     def _drop(self, key: bytes) -> None:
         if self._waiting.pop(key, _ABSENT) is not _ABSENT and self._folded:
-            folded = fold(key)
-            if self._folded.get(folded, b"") in {key, None}:
-                del self._folded[folded]
+            self._unfold(key)
+
+    def _unfold(self, key: bytes) -> None:
+        folded = fold(key)
+        if self._folded.get(folded, b"") in {key, None}:
+            del self._folded[folded]
 
     def _spill(self, rows: dict[bytes, bytes | None], wall: float) -> None:
         waiting, old = self._waiting, self._old

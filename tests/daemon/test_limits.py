@@ -114,7 +114,9 @@ def test_no_second_holds_more_than_the_limit_and_hardly_less_while_there_is_a_ba
     times = sorted(entry.time_ns for entry in entries if entry.source_addr == PER_SECOND)
     used = (len(times) - LIMIT) / ((times[-1] - times[0]) / SECOND_NS)
     slowest_ms = status["commits"]["slowest_ms"]
-    log.warning("%.2f of %d a second used, the slowest commit took %.1f ms", used, LIMIT, slowest_ms)
+    log.warning(
+        "%.2f of %d a second used, the slowest commit took %.1f ms", used, LIMIT, slowest_ms
+    )
     assert used >= (ENOUGH if slowest_ms <= FAST_COMMIT_MS else ENOUGH_ON_A_SLOW_DISK)
 
 

@@ -207,6 +207,18 @@ def test_zeros_and_case_are_all_that_a_spelling_may_change(
     assert (0, {}) == (len(found), found._folded)
 
 
+def test_a_spelling_is_forgotten_with_its_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(receipt_map, "RECENT_MAX", 1)
+    world, client, link = gateway()
+    for carrier_id in (b"0A", b"0B", b"0C"):
+        submitted(world, client, link, carrier_id)
+        world.receipt(link, carrier_id)
+        world.settle()
+    found = world.state.carriers["carrier-a"].receipts
+
+    assert [b"0C"] == list(found._waiting) == list(found._folded.values())
+
+
 # Twice, and late
 
 

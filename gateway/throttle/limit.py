@@ -20,6 +20,10 @@ from gateway.throttle.window import GUARD_S, Slot, Window
 Per = Literal["second", "minute", "day"]
 PERIOD_S: Final[dict[str, float]] = {"second": 1.0, "minute": 60.0}
 
+DAY_S: Final = 86_400.0
+UNIX_DAY: Final = 719_163
+"""1970-01-01 as a proleptic ordinal, which is how rows name days."""
+
 LEFT_BY: Final = 2
 """Entries of the use by second from one to that in which it has left at the latest."""
 
@@ -183,3 +187,9 @@ class Limit:
             left_wall = used[place][0] + 1.0 if place < len(used) else since.wall
             stamps.append((since.monotonic - max(since.wall - left_wall, 0.0), segments))
         return stamps
+
+
+def last_used(key: bytes, row: bytes) -> float:
+    """The wall second up to which a limit with this row may have been used; of a day, its end."""
+    last = max((entry[0] for entry in _decode(row)), default=0)
+    return (last - UNIX_DAY + 2) * DAY_S if b"\0day\0" in key else float(last)

@@ -132,6 +132,20 @@ class Environment:
             return "low", octets
         return "plenty", octets
 
+    def must_let_go(self, began_page: int) -> bool:
+        """Whether a long read, that began when this was the file's last page, is in the way.
+
+        It is when the map waits to move, or when the file has grown under it and little is left
+        to grow into: what the read holds back would be used instead.
+        """
+        if self.map_must_move:
+            return True
+        info = self.lmdb.info()
+        if info["last_pgno"] <= began_page:
+            return False
+        left = self.map_size_bytes - (info["last_pgno"] + 1) * self.lmdb.stat()["psize"]
+        return min(left, folder.volume_free(self.data_dir)) < ENOUGH * self.reserve_bytes
+
     def can_close_reserve(self, octets: int) -> bool:
         """Whether there is room enough again to lay the reserve back."""
         return self.reserve_open and octets > ENOUGH * self.reserve_bytes

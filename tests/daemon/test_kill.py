@@ -10,7 +10,6 @@ import logging
 import os
 import random
 import signal
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -18,7 +17,7 @@ import pytest
 
 from bench.gateway import Carrier, GatewayProcess, free_port
 from bench.ledger import Entry, Tally, read_acked
-from bench.process import LoadProcess, ProcessError
+from bench.process import LoadProcess
 from tests.daemon.stage import (
     REGISTRY,
     Stage,
@@ -30,6 +29,7 @@ from tests.daemon.stage import (
     wait_settled,
 )
 from tests.faults.figures import note
+from tests.faults.load import let_live, wait_acknowledged
 
 log = logging.getLogger(__name__)
 
@@ -109,11 +109,7 @@ def kill_and_restart(
     stage: Stage, gateway: GatewayProcess, load: LoadProcess, acked: Path, dice: random.Random
 ) -> GatewayProcess:
     """Lets it carry traffic for a while, kills it, perhaps its successor before it is ready, too."""
-    before = acked.stat().st_size if acked.exists() else 0
-    deadline = time.monotonic() + S_PER_KILL
-    while not acked.exists() or acked.stat().st_size <= before:
-        assert time.monotonic() < deadline, "nothing more is acknowledged"
-        time.sleep(0.01)
+    wait_acknowledged(acked)
     let_live(load, dice.uniform(*LIVES_S))
     gateway.kill()
     if dice.random() < EARLY:
@@ -121,12 +117,6 @@ def kill_and_restart(
         let_live(load, dice.uniform(0.0, 1.0))
         successor.kill()
     return stage.start(gateway.config)
-
-
-def let_live(load: LoadProcess, seconds: float) -> None:
-    """Traffic goes on for so long; a load that ends meanwhile is a fault."""
-    with pytest.raises(ProcessError, match="no end"):
-        load.wait_line(lambda line: "finished" in line, seconds, "end")
 
 
 def settle_what_is_in_doubt(gateway: GatewayProcess) -> None:

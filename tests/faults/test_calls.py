@@ -18,10 +18,11 @@ import pytest
 
 from bench.gateway import Carrier, GatewayProcess, free_port
 from bench.ledger import Tally, read_acked
-from bench.process import LoadProcess, ProcessError
+from bench.process import LoadProcess
 from tests.daemon.stage import Stage, audit, bound, unmarked_repeats, wait_settled
 from tests.faults import driver
 from tests.faults.figures import FULL, SEED, note, sized
+from tests.faults.load import let_live, wait_acknowledged
 from tests.faults.strace import FAULTS, Fault, failing, needs_strace, was_injected
 from tests.store.stores import opened
 
@@ -162,8 +163,7 @@ def end_of(faulty: GatewayProcess, load: LoadProcess) -> str:
     """How it ended: by its fault, with a line that says so, or alive when its time was over."""
     deadline = time.monotonic() + LIFE_S
     while faulty.is_running() and time.monotonic() < deadline:
-        with pytest.raises(ProcessError, match="no end"):
-            load.wait_line(lambda line: "finished" in line, 0.1, "end")
+        let_live(load, 0.1)
     if faulty.is_running():
         faulty.kill()
         return "went on"
@@ -171,12 +171,3 @@ def end_of(faulty: GatewayProcess, load: LoadProcess) -> str:
     assert status in (1, 2), (status, faulty.log)
     assert [line for line in faulty.log if line.get("level") == "critical"], faulty.log
     return f"ended with {status}"
-
-
-def wait_acknowledged(acked: Path) -> None:
-    """The daemon that took over acknowledges messages."""
-    before = acked.stat().st_size if acked.exists() else 0
-    deadline = time.monotonic() + WAIT_S
-    while not acked.exists() or acked.stat().st_size <= before:
-        assert time.monotonic() < deadline, "nothing more is acknowledged"
-        time.sleep(0.01)

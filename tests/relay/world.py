@@ -54,10 +54,15 @@ class World:
     """One gateway and all around it."""
 
     def __init__(
-        self, setup: Setup | None = None, *, audited: bool = True, rebuilds: bool = True
+        self,
+        setup: Setup | None = None,
+        *,
+        audited: bool = True,
+        rebuilds: bool = True,
+        disk: Disk | None = None,
     ) -> None:
         self.setup = Setup() if setup is None else setup
-        self.disk = Disk()
+        self.disk = Disk() if disk is None else disk
         self.clock = Clock(1_000.0, WALL)
         self.sent: list[Sent] = []
         self.audited = audited

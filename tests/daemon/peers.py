@@ -187,8 +187,12 @@ class Esme(Peer):
             raise
         super().__init__(sock)
         if is_bound:
-            answer = self.bind(bind_type, system_id, password)
-            assert wire.ESME_ROK == answer.command_status, hex(answer.command_status)
+            try:
+                answer = self.bind(bind_type, system_id, password)
+                assert wire.ESME_ROK == answer.command_status, hex(answer.command_status)
+            except BaseException:
+                self.close()
+                raise
 
     def bind(
         self, bind_type: str = "transceiver", system_id: str = "shop", password: str = "secret"

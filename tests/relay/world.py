@@ -91,7 +91,8 @@ class World:
             self.commit(turn)
             self.machine.committed(turn)
         while self.rebuilds and not self.core.rebuild.is_done:
-            self.core.rebuild.step(self.state, self.now._replace(monotonic=float("inf")))
+            due = self.now._replace(monotonic=self.core.rebuild.due_at)
+            self.core.rebuild.step(self.state, due)
 
     def crash(self, setup: Setup | None = None) -> None:
         """A kill -9 and a restart: the links are gone, and what was not committed never was."""

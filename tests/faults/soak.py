@@ -20,18 +20,21 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from bench.gateway import Carrier, GatewayProcess, configuration, free_port
-from bench.process import SimulatorProcess, run_load_process
+from bench.process import LoadProcess, SimulatorProcess
 from tests.daemon.peers import Esme
 from tests.daemon.stage import REGISTRY, idle
+from tests.faults.load import let_live
 
 SHARE: Final = 0.7
 ROUND_S: Final = 20.0
 CAPACITY_S: Final = 5.0
+FAULT_S: Final = 3.0
+SUMMARY_S: Final = 300.0
 KEPT: Final = 0.2
 EVERY: Final = 3
 """Each third round has a fault."""
@@ -78,39 +81,46 @@ class Soak:
 
     def capacity(self) -> float:
         """Messages a second, receipts included, as fast as they go."""
-        found = self._load("--seconds", str(CAPACITY_S), "--window", "500")
+        with self._loading("--seconds", str(CAPACITY_S), "--window", "500") as load:
+            found = load.summary(SUMMARY_S)
         return float(found["ok"] / found["seconds"])
 
     def round(self, rate: float, fault: str) -> Sample:
         """Some seconds of traffic."""
-        with contextlib.ExitStack() as stack:
-            if fault == "throttle":
-                self._simulator.set(errors="0x58:0.3")
-            elif fault == "link":
-                self.gateway.ask("carrier rebind", name="a")
-            elif fault == "slow client":
-                stack.enter_context(
-                    Esme(self.gateway.smpp, bind_type="receiver", receive_bytes=4096)
-                )
-            elif fault == "kill":
-                self.gateway.kill()
-                self.gateway = self._start()
-            found = self._load("--seconds", str(ROUND_S), "--rate", str(rate))
-        self._simulator.set(errors="")
-        self.gateway.wait_status(idle, 120.0)
+        with self._loading("--seconds", str(ROUND_S), "--rate", str(rate)) as load:
+            with self._faulty(fault):
+                let_live(load, FAULT_S)
+            found = load.summary(SUMMARY_S)
+        self.gateway.wait_status(idle, SUMMARY_S)
         memory = self.gateway.anonymous_bytes()
         file_bytes = self.gateway.ask("status")["store"]["file_bytes"]
         at_s = time.monotonic() - self._began
         return Sample(at_s, fault, memory, file_bytes, found["submit_resp_ms_p99"])
 
+    @contextlib.contextmanager
+    def _faulty(self, fault: str) -> Iterator[None]:
+        """Something is wrong for a while."""
+        if fault == "slow client":
+            with Esme(self.gateway.smpp, bind_type="receiver", receive_bytes=4096):
+                yield
+            return
+        if fault == "throttle":
+            self._simulator.set(errors="0x58:0.3")
+        elif fault == "link":
+            self.gateway.ask("carrier rebind", name="a")
+        elif fault == "kill":
+            self.gateway.kill()
+            self.gateway = self._start()
+        yield
+        self._simulator.set(errors="")
+
     def _start(self) -> GatewayProcess:
         return self._stack.enter_context(GatewayProcess(self._config)).wait_ready()
 
-    def _load(self, *arguments: str) -> dict[str, Any]:
-        return run_load_process(
+    def _loading(self, *arguments: str) -> LoadProcess:
+        return LoadProcess(
             self.gateway.smpp,
             *("--binds", "4", "--wait-receipts", "60", "--reconnect", "--json", *arguments),
-            timeout_s=300.0,
         )
 
 

@@ -8,7 +8,7 @@ from gateway.model import ids, records, tables
 from gateway.registry.importer import parse
 from gateway.relay import sweep
 from gateway.relay.state import Policy
-from gateway.relay.sweep import PASS_S, REST_S
+from gateway.relay.sweep import BUSY_REST_S, PASS_S, REST_S
 from gateway.smpp import consts
 from tests.relay.setups import (
     DAY_S,
@@ -349,6 +349,27 @@ def test_it_takes_a_bite_at_a_time_and_rests_in_between(monkeypatch: pytest.Monk
 
     before = [table for table, _ in sweep._WALK].index(tables.ORPHAN)
     assert [8] * before + [5, 2, 0] == left[: before + 3]
+
+
+def test_it_rests_less_while_most_of_what_it_finds_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep, "BITE", 3)
+    world = World()
+    link = world.bind()
+    for place in range(6):
+        world.receipt(link, b"%d" % place)
+    world.pass_time(HOUR_S - 60.0)
+    for place in range(6, 12):
+        world.receipt(link, b"%d" % place)
+    world.pass_time(60.0)
+    rests = []
+    for _ in range(WALK):
+        began = world.clock.monotonic
+        world.tick()
+        rests.append(round(world.core.sweep.due_at - began, 6))
+        world.pass_time(rests[-1])
+
+    busy = rests.index(BUSY_REST_S)
+    assert [BUSY_REST_S, BUSY_REST_S, REST_S, REST_S] == rests[busy : busy + 4]
 
 
 def test_it_begins_again_after_a_pause() -> None:

@@ -1,10 +1,22 @@
 """What `status` and the metrics say of the store's file, its readers, and carriers that are silent."""
 
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+import trio
+
 from gateway.admin.collect import scrape
+from gateway.daemon import app as module
 from gateway.store.readers import Reader
 from tests.admin.offices import ask, carrier_down, carrier_up, ctl, running, submit
+from tests.daemon.peers import wait_until
+from tests.store.stores import end, reader
+
+
+async def seen(holds: Callable[[], object]) -> None:
+    """The next looks find it."""
+    await trio.to_thread.run_sync(wait_until, lambda: bool(holds()), "it is seen")
 
 
 async def test_status_shows_the_file_and_what_of_it_is_free(tmp_path: Path) -> None:
@@ -22,6 +34,21 @@ async def test_status_shows_the_file_and_what_of_it_is_free(tmp_path: Path) -> N
     )
     assert " KiB of it free" in text
     assert "reads it" not in text
+
+
+async def test_the_place_of_a_reader_that_was_killed_is_given_back_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "READERS_POLL_S", 0.01)
+    async with running(tmp_path) as app:
+        process = await trio.to_thread.run_sync(reader, Path(app.config.data_dir))
+        await submit(app, 1)
+        await seen(lambda: (oldest := app.readers.oldest) and oldest.process_id == process.pid)
+        await trio.to_thread.run_sync(end, process)
+        await seen(lambda: app.readers.cleared > 0)
+
+        assert (await ask(app, "status"))["store"]["readers_cleared"] == 1
+        assert app.readers.oldest is None
 
 
 async def test_status_shows_the_oldest_reader_and_warns_when_it_is_old(tmp_path: Path) -> None:

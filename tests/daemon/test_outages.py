@@ -179,9 +179,8 @@ def test_a_carrier_that_falls_silent_is_found_within_two_intervals_and_its_windo
 
 def test_a_carrier_that_is_stopped_in_its_tracks_harms_no_other(stage: Stage) -> None:
     a, b = stage.simulator(), stage.simulator()
-    more = "enquire_link_s = 0.4"
     gateway = stage.gateway(
-        [Carrier("a", a.address, more=more), Carrier("b", b.address, more=more)]
+        [Carrier("a", a.address, more="enquire_link_s = 0.4"), Carrier("b", b.address)]
     )
     bound(a, 2)
     bound(b, 2)

@@ -3,6 +3,8 @@
 
 PYTHON ?= python3
 ARGS ?=
+MINUTES ?= 10
+HOURS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,7 +12,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench format wheel clean
+.PHONY: help demo test check faults soak bench format wheel clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
@@ -33,6 +35,12 @@ check: $(READY) ## format, lint, types, imports
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+faults: $(READY) ## every fault at full size: 200 kills, each call failing, 2,000,000 queued; 40 minutes
+	@$(BIN)/python -m tests.faults $(ARGS)
+
+soak: $(READY) ## traffic with faults for long: make soak MINUTES=10, or HOURS=24
+	@$(BIN)/python -m tests.faults.soak --minutes $(if $(HOURS),$$(( $(HOURS) * 60 )),$(MINUTES)) $(ARGS)
 
 bench: $(READY) ## the gateway against the bare relay
 	@$(BIN)/python -m bench $(ARGS)

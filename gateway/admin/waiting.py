@@ -28,6 +28,7 @@ WAITS_FOR: Final = {
     LaneState.READY: "room at a carrier",
     LaneState.TIMED: "a limit or a pause",
     LaneState.STAMP: "the next commit",
+    LaneState.LINE: "its turn at a limit",
     LaneState.BLOCKED: "its campaign, which may not send",
 }
 
@@ -150,6 +151,17 @@ def oldest_in_states(state: State) -> dict[str, float]:
         _note(
             found, name, [row.since for _, row in parked(state, b"", FIRSTS) if row.state == code]
         )
+    return found
+
+
+def unanswered_since(state: State) -> dict[str, float]:
+    """When the oldest message in flight was sent, for each carrier that has any."""
+    found: dict[str, float] = {}
+    for bind in state.binds.values():
+        first = next(iter(bind.flights.values()), None)
+        if first is not None and first.submitted_at:
+            name = bind.carrier.name
+            found[name] = min(found.get(name, first.submitted_at), first.submitted_at)
     return found
 
 

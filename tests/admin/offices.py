@@ -241,6 +241,9 @@ def dummy_office(**fields: Any) -> Office:
         "state": state,
         "supervisors": [],
         "server": Server(Smpp(), (), cast("Door", None)),
+        "readers": SimpleNamespace(
+            oldest=None, cleared=0, file_bytes=0, free_bytes=0, held_bytes=0
+        ),
         "committer": SimpleNamespace(
             commits=0,
             rows=0,

@@ -240,10 +240,10 @@ def dummy_office(**fields: Any) -> Office:
         "config": Config(),
         "state": state,
         "supervisors": [],
-        "server": Server(Smpp(), (), cast("Door", None)),
         "readers": SimpleNamespace(
             oldest=None, cleared=0, file_bytes=0, free_bytes=0, held_bytes=0
         ),
+        "server": Server(Smpp(), (), cast("Door", None)),
         "committer": SimpleNamespace(
             commits=0,
             rows=0,

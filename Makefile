@@ -36,7 +36,7 @@ check: $(READY) ## format, lint, types, imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-faults: $(READY) ## every fault at full size: 200 kills, each call failing, 2,000,000 queued; 40 minutes
+faults: $(READY) ## every fault at full size: 200 kills, each call failing, 2,000,000 queued; half an hour
 	@$(BIN)/python -m tests.faults $(ARGS)
 
 soak: $(READY) ## traffic with faults for long: make soak MINUTES=10, or HOURS=24

@@ -73,7 +73,8 @@ def gateway(module_stage: Stage) -> Iterator[GatewayProcess]:
     gateway = module_stage.gateway(
         [NOBODY], smpp="pdu_timeout_s = 0.5\nbind_timeout_s = 1", client=MANY
     )
-    message_id(module_stage.esme(gateway).submit(registered_delivery=0))
+    with Esme(gateway.smpp) as esme:
+        message_id(esme.submit(registered_delivery=0))
     yield gateway
     assert 0 == gateway.stop()
     quiet(gateway)
@@ -150,7 +151,7 @@ def crowd_of_strangers(gateway: GatewayProcess, other: Esme) -> float:
             slowest_s = max(slowest_s, time.monotonic() - asked)
         for sock in crowd:
             assert b"" == sock.recv(100)
-    wait_until(lambda: metric(gateway, "connections") <= 2, "they are gone")
+    wait_until(lambda: metric(gateway, "connections") <= 1, "they are gone")
     return slowest_s
 
 
@@ -184,6 +185,27 @@ def test_a_stranger_that_asks_and_does_not_read_keeps_its_place_no_longer_than_a
             ask_for_ever(stranger)
 
         assert time.monotonic() - began < 5.0
+
+
+def test_a_crowd_that_only_connects_keeps_out_nobody_who_binds(stage: Stage) -> None:
+    places = 20
+    gateway = stage.gateway([NOBODY], smpp=f"max_connections = {places}", client=MANY)
+    with contextlib.ExitStack() as stack, Esme(gateway.smpp) as first:
+        crowd = [stack.enter_context(connect(gateway)) for _ in range(3 * places)]
+        wait_until(lambda: metric(gateway, "connections_refused_total") > 2 * places, "it is full")
+
+        clients = [stage.esme(gateway, system_id="many") for _ in range(places - 1)]
+
+        for esme in (first, *clients):
+            message_id(esme.submit(registered_delivery=0))
+        assert places == metric(gateway, "connections")
+        for sock in crowd:
+            assert b"" == sock.recv(100), "they made room"
+        with pytest.raises((ConnectionError, EOFError)):
+            Esme(gateway.smpp)
+        first.settle()
+        lines = [line for line in gateway.log if "refused a connection" in line["message"]]
+        assert 1 == len(lines)
 
 
 # --------------------------------------------------------------------------------- failed binds

@@ -18,7 +18,6 @@ from bench.gateway import Carrier, GatewayProcess, free_port
 from bench.ledger import Tally, read_acked
 from tests.daemon import peers
 from tests.daemon.peers import WAIT_S, Esme, Smsc, message_id, submit_body, wait_until
-from tests.daemon.scale import scaled
 from tests.daemon.stage import (
     Stage,
     audit,
@@ -29,10 +28,11 @@ from tests.daemon.stage import (
     wait_settled,
 )
 from tests.daemon.tls import Pki, Proxy, tls_address
+from tests.faults.figures import sized
 
 NOBODY = Carrier("a", "127.0.0.1:1")
 MESSAGES = 10_000
-KILLS = scaled(1, 10)
+KILLS = sized(1, 10)
 LIVES_S = 0.5
 
 
@@ -76,6 +76,7 @@ def test_messages_and_receipts_go_through_tls_on_both_sides(
     assert {} == tally.duplicates()
 
 
+@pytest.mark.timeout(600)
 def test_nothing_acknowledged_over_tls_is_lost_through_kill_9(
     stage: Stage, pki: Pki, tmp_path: Path
 ) -> None:

@@ -20,6 +20,10 @@ SUITES: Final = (
     "tests/daemon/test_kill.py",  # kill -9 under load
     "tests/daemon/test_room.py",  # a map that runs full
     "tests/daemon/test_durability.py",  # no effect before its cause
+    "tests/daemon/test_hostile.py",  # clients that dribble, guess, crowd, flap, never read
+    "tests/daemon/test_descriptors.py",  # few descriptors, and none
+    "tests/daemon/test_tls.py",  # TLS on both sides, kill -9 under it
+    "tests/relay/test_poison.py",  # PDUs that no other peer may suffer from
 )
 
 FULL: Final = {"SMPPGATE_FULL": "1", "SMPPGATE_KILLS": "200", "SMPPGATE_ROWS": "2000000"}

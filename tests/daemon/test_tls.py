@@ -3,6 +3,7 @@
 The other end is OpenSSL as Python's own sockets and asyncio use it.
 """
 
+import contextlib
 import os
 import signal
 import socket
@@ -270,7 +271,22 @@ def test_a_handshake_that_is_half_done_has_bind_timeout_s_and_holds_up_nobody(
     finally:
         for sock in socks:
             sock.close()
-    assert "no end of the handshake in 1 s" in said(gateway, f"client at {sources[7]}")
+    assert "no end of the handshake in time" in said(gateway, f"client at {sources[7]}")
+    no_traceback(gateway)
+
+
+def test_a_crowd_of_half_handshakes_keeps_out_nobody_who_finishes_one(
+    stage: Stage, pki: Pki
+) -> None:
+    gateway = stage.gateway([NOBODY], smpp="max_connections = 10\n" + pki.smpp())
+    with contextlib.ExitStack() as stack:
+        crowd = [stack.enter_context(raw(gateway, "127.0.0.1")) for _ in range(30)]
+        for sock in crowd:
+            with contextlib.suppress(ConnectionError):
+                sock.sendall(client_hello(pki)[:50])
+
+        with Esme(tls_address(gateway), tls=pki.ours.client()) as esme:
+            message_id(esme.submit())
     no_traceback(gateway)
 
 

@@ -235,17 +235,18 @@ class Server:
                 await transport.shake_hands()
                 is_done = True
         except tls.HandshakeError as error:
-            why = str(error)
+            why = "" if error.was_silent else str(error)
         finally:
             self._unbound.pop(transport, None)
             if not is_done:
                 transport.close()
         if is_done:
             return transport
-        self.counts.handshakes_failed += 1
-        _, is_to_say = self._strangers.failed(host, why, trio.current_time())
-        if is_to_say:
-            log.warning("no TLS with a client at %s: %s", host, why)
+        if why:
+            self.counts.handshakes_failed += 1
+            _, is_to_say = self._strangers.failed(host, why, trio.current_time())
+            if is_to_say:
+                log.warning("no TLS with a client at %s: %s", host, why)
         return None
 
     @contextlib.contextmanager

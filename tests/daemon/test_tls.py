@@ -249,6 +249,19 @@ def test_what_is_no_tls_on_the_port_for_it_ends_that_connection_in_one_line(
     no_traceback(gateway)
 
 
+def test_who_only_looks_whether_the_port_is_open_is_no_line_in_the_log(
+    gateway: GatewayProcess,
+) -> None:
+    quiet_one, loud_one = peers.own_address(), peers.own_address()
+    raw(gateway, quiet_one).close()
+    with raw(gateway, loud_one) as sock:
+        sock.sendall(bytes(64))
+        read_to_the_end(sock)
+
+    said(gateway, f"no TLS with a client at {loud_one}")
+    assert [] == [line for line in gateway.log if quiet_one in str(line)]
+
+
 def test_a_handshake_that_is_half_done_has_bind_timeout_s_and_holds_up_nobody(
     gateway: GatewayProcess, pki: Pki
 ) -> None:

@@ -40,6 +40,7 @@ BITE: Final = 200
 
 COUNTERS: Final = {
     "acks_undelivered": "acks_undelivered_total",
+    "corrected": "receipts_corrected_total",
     "damaged": "damaged_total",
     "delivers_refused": "delivers_refused_total",
     "in_doubt": "in_doubt_total",
@@ -47,6 +48,7 @@ COUNTERS: Final = {
     "intermediate": "receipts_intermediate_total",
     "orphans": "receipts_orphaned_total",
     "receipts": "receipts_total",
+    "repeated": "receipts_repeated_total",
     "resent": "resent_total",
     "undelivered": "undelivered_total",
     "unsent": "unsent_total",
@@ -111,7 +113,7 @@ def _carrier(page: Page, carrier: Carrier, at: Now) -> None:
     page.add("carrier_submitted_total", carrier.submitted, name)
     page.add("carrier_throttled_total", carrier.throttled, name)
     page.add("carrier_orphans_total", carrier.orphaned, name)
-    page.add("carrier_awaiting", len(carrier.awaiting), name)
+    page.add("carrier_awaiting", carrier.receipts.awaited, name)
     paused = sum(until > at.monotonic for until in carrier.paused.values())
     page.add("carrier_paused_campaigns", paused, name)
     if carrier.rate is not None:

@@ -225,7 +225,7 @@ def _queue(found: dict[str, Any]) -> str:
                 one["campaign"],
                 one["route"],
                 one["resends"],
-                one["reason"],
+                f"{one['reason']} until {moment(one['until'])}" if one["until"] else one["reason"],
             )
             for one in found["parked"]
         ],

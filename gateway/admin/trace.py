@@ -158,6 +158,8 @@ def _steps(view: View, message: Message, places: _Places) -> list[Step]:
     if places.parked is not None:
         state = states.NAMES[places.parked.state]
         why = f"waits for a decision (`queue release|expire`): {places.parked.reason}"
+        if places.parked.until:
+            why = "waits for the time it was scheduled for"
         steps.append(Step(places.parked.since, state, why))
     if places.ending is not None and places.ending.state != states.SUBMITTED:
         steps.append(_end(places.ending))

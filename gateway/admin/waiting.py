@@ -28,6 +28,7 @@ WAITS_FOR: Final = {
     LaneState.READY: "room at a carrier",
     LaneState.TIMED: "a limit or a pause",
     LaneState.STAMP: "the next commit",
+    LaneState.BLOCKED: "its campaign, which may not send",
 }
 
 
@@ -56,6 +57,8 @@ class ParkedReport(msgspec.Struct):
     route: str
     campaign: str
     resends: int
+    until: float | None
+    """When it goes by itself; None if that is for people to decide."""
 
 
 def lanes(state: State) -> list[Lane]:
@@ -119,6 +122,7 @@ def parked_report(key: bytes, row: Parked) -> ParkedReport:
         route=route,
         campaign=campaign,
         resends=row.resends,
+        until=row.until or None,
     )
 
 

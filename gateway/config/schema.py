@@ -45,6 +45,7 @@ InDoubt = Literal["resend", "hold", "fail"]
 StatusStyle = Literal["specific", "standard"]
 BindType = Literal["transceiver", "transmitter", "receiver", "pair"]
 Receipts = Literal["always", "asked"]
+ReceiptIdMode = Literal["same", "resp_hex_receipt_dec", "resp_dec_receipt_hex"]
 Operator = Literal["att", "tmobile", "verizon", "uscellular", "other"]
 
 Resends = Annotated[int, Meta(ge=0, le=10)]
@@ -216,6 +217,9 @@ class Carrier(msgspec.Struct, frozen=True, kw_only=True):
     """After it a submit_sm is in doubt and its bind is given up."""
     receipts: Receipts = "always"
     """`asked`: ask the carrier for a receipt only when the client does."""
+    receipt_id_mode: ReceiptIdMode = "same"
+    """How a receipt names its message: by the id of the submit_sm_resp, leading zeros and case
+    forgiven, or by the same number in decimal or in hexadecimal."""
     receipt_timeout_s: Annotated[float, Meta(ge=1, le=30 * DAY_S)] = 72 * HOUR_S
     """Without a receipt by then the message ends as `unknown`."""
     connect_timeout_s: TimeoutS = 10

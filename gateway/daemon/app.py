@@ -15,6 +15,7 @@ import gc
 import logging
 import sys
 import time
+import uuid
 from pathlib import Path
 from typing import Final
 
@@ -30,6 +31,7 @@ from gateway.daemon import drain, systemd
 from gateway.daemon.changes import Changes
 from gateway.daemon.flow import Flow, now
 from gateway.ingress.smpp_server import Server
+from gateway.model.now import Boot
 from gateway.relay.core import Core
 from gateway.relay.parties import Bind, Carrier, Client, Match, Route
 from gateway.relay.state import Policy, State
@@ -42,6 +44,8 @@ from gateway.throttle.limit import Limit
 log = logging.getLogger(__name__)
 
 DAY_S: Final = 86_400.0
+
+BOOT_ID_FILE: Final = Path("/proc/sys/kernel/random/boot_id")
 
 KINDS: Final[dict[str, tuple[Kind, ...]]] = {
     "transceiver": ("transceiver",),
@@ -119,7 +123,7 @@ class App:
 
     async def _recover(self) -> None:
         """The state from the disk; what recovery writes is committed before anything else."""
-        self.warnings = self.core.start(now())
+        self.warnings = self.core.start(now(), _boot())
         self.core.close_turn()
         turn = self.machine.take()
         if turn is not None:
@@ -169,6 +173,15 @@ def build_state(config: Config, machine: TurnMachine, view: Overlay) -> State:
     return state
 
 
+def _boot() -> Boot:
+    """The machine's clock; where nothing tells its boots apart, each start counts as one."""
+    try:
+        boot_id = BOOT_ID_FILE.read_bytes().strip()
+    except OSError:
+        boot_id = uuid.uuid4().bytes
+    return Boot(boot_id, time.monotonic() - trio.current_time())
+
+
 def build_supervisors(config: Config, state: State, flow: Flow) -> list[Supervisor]:
     """One for each bind of each carrier; two for each of a pair."""
     supervisors = []
@@ -192,6 +205,7 @@ def _carrier(settings: CarrierSettings, policy: Policy) -> Carrier:
         always_receipts=settings.receipts == "always",
         receipt_timeout_s=settings.receipt_timeout_s,
         throttle_pause_s=settings.throttle_pause_s,
+        receipt_id_mode=settings.receipt_id_mode,
     )
 
 

@@ -108,6 +108,8 @@ _TABLE: Final = (
     Metric("receipts_total", "counter", "", "Receipts from carriers, all kinds."),
     Metric("receipts_intermediate_total", "counter", "", "Receipts that end nothing."),
     Metric("receipts_orphaned_total", "counter", "", "Receipts that found no message."),
+    Metric("receipts_repeated_total", "counter", "", "Receipts of messages that had ended before."),
+    Metric("receipts_corrected_total", "counter", "", "Late receipts that corrected `unknown`."),
     Metric("inbound_total", "counter", "", "Messages from handsets."),
     # queue and limits
     Metric("queue_messages", "gauge", "", "Messages that wait in a lane.", _LANE),

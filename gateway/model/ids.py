@@ -33,8 +33,8 @@ class IdSource:
     def __init__(self, starts: int) -> None:
         if not 0 <= starts <= STARTS_MAX:
             raise ValueError(f"{starts} starts do not fit into a message id")
-        self._next = starts << COUNTER_BITS
-        self._limit = (starts + 1) << COUNTER_BITS
+        self._next = first(starts)
+        self._limit = first(starts + 1)
 
     def take(self) -> int:
         """The next id; a counter that is used up is a fault, and a restart mends it."""
@@ -43,6 +43,11 @@ class IdSource:
             raise OverflowError("the message counter of this start is used up: restart the daemon")
         self._next = taken + 1
         return taken
+
+
+def first(starts: int) -> int:
+    """The first id of this start: all of earlier ones are below it."""
+    return starts << COUNTER_BITS
 
 
 def to_text(message_id: int) -> bytes:

@@ -19,7 +19,7 @@ STATUS_BASE: Final = 0x0400
 """Our first status: 0x0400-0x04FF is the range that SMPP 3.4 section 5.1.3 leaves to vendors."""
 
 _RINVSRCADR, _RINVDSTADR, _RMSGQFUL = 0x0A, 0x0B, 0x14
-_RSUBMITFAIL, _RTHROTTLED, _RINVEXPIRY, _RINVMSGLEN = 0x45, 0x58, 0x62, 0x01
+_RSUBMITFAIL, _RTHROTTLED, _RINVSCHED, _RINVEXPIRY, _RINVMSGLEN = 0x45, 0x58, 0x61, 0x62, 0x01
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -69,6 +69,8 @@ _TABLE: Final[tuple[tuple[str, int, int, bool, int | None, str], ...]] = (
     ("in_doubt", _RSUBMITFAIL, 504, False, _F, "sent, and never answered by the carrier"),
     ("canceled_by_client", _RSUBMITFAIL, 410, False, _C, "canceled by the client"),
     ("canceled_by_stop", _RSUBMITFAIL, 410, False, _C, "the recipient replied STOP"),
+    # Behind the contract's list:
+    ("bad_schedule", _RINVSCHED, 422, False, _F, "the time to send it at is none, or too far off"),
 )
 
 OUTCOMES: Final[dict[str, Outcome]] = {

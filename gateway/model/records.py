@@ -18,8 +18,8 @@ class Message(msgspec.Struct, array_like=True, gc=False):
 
     `body` is the submit_sm body as it goes to the carrier, `sm_at` the offset of short_message in
     it. Numbers are E.164 digits without `+`.
-    `resends`, `attempts`, `submitted_at` and `answered_at` change in memory only: on disk they live in the rows
-    of where the message is (queue, in_flight, awaiting).
+    What stands behind `body` changes in memory only: on disk it lives in the rows of where the
+    message is (queue, in_flight, awaiting).
     """
 
     id: int
@@ -41,16 +41,22 @@ class Message(msgspec.Struct, array_like=True, gc=False):
     attempts: int = 0
     submitted_at: float = 0.0
     answered_at: float = 0.0
+    carrier_id: bytes = b""
 
 
 class Parked(msgspec.Struct, array_like=True, gc=False, frozen=True):
-    """A message that goes nowhere by itself: held, or in doubt. `reason` is an outcome."""
+    """A message that goes nowhere for now: held, or in doubt.
+
+    `reason` is an outcome, or says for what it is held; `until` is the wall time at which it goes,
+    0 if that is for people to say.
+    """
 
     state: int
     reason: str
     since: float
     resends: int
     lane: bytes
+    until: float = 0.0
 
 
 class Awaiting(msgspec.Struct, array_like=True, gc=False, frozen=True):

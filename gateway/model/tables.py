@@ -35,6 +35,12 @@ COUNT: Final = 12
 """name -> how many rows; written by the turn that changes them, so a start scans no queue."""
 USAGE: Final = 13
 """limit -> what is used of it, by day or by second."""
+RUN: Final = 14
+"""carrier, run, bucket -> entries of the receipt map that left memory (`relay.runs`)."""
+LATE: Final = 15
+"""carrier, carrier's id -> a message that ended `unknown`, which a late receipt corrects."""
+DUE: Final = 16
+"""moment, id -> empty: when a message that is held until then may go."""
 
 NAMES: Final = (
     "meta",
@@ -51,6 +57,9 @@ NAMES: Final = (
     "history",
     "count",
     "usage",
+    "run",
+    "late",
+    "due",
 )
 
 Rows = tuple[dict[bytes, bytes | None], ...]

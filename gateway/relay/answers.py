@@ -30,14 +30,11 @@ TEMPORARY: Final = frozenset((consts.ESME_RSYSERR, consts.ESME_RX_T_APPN))
 ATTEMPTS_MAX: Final = 5
 """Tries of a message that a carrier refuses "for now" (domain.md section 6)."""
 
-RECENT_MAX: Final = 20_000
-"""Messages a carrier that are kept whole in memory until their receipt: about 15 MB. Of older ones
-only the id is, and the receipt reads the row."""
-
 
 def answers(state: State, bind: Bind, events: list[Answer], now: Now) -> None:
     """Handles a batch of submit_sm_resp (or generic_nack) that matched our submit_sm."""
     carrier = bind.carrier
+    receipt_map = carrier.receipts
     turn = state.machine.open
     awaiting_rows = turn.writes[tables.AWAITING]
     in_state = state.totals.in_state
@@ -65,11 +62,11 @@ def answers(state: State, bind: Bind, events: list[Answer], now: Now) -> None:
                 carrier.name, carrier_id, message.submitted_at, now.wall, message.resends
             )
         )
-        carrier.awaiting[carrier_id] = message
-        carrier.recent.append(carrier_id)
-        if carrier.orphans and carrier_id in carrier.orphans:
+        message.carrier_id = carrier_id
+        receipt_map.put(carrier_id, message)
+        if carrier.orphans or carrier.orphans_unloaded:
             receipts.match_orphan(state, carrier, carrier_id, now)
-    _forget(carrier)
+    receipt_map.make_room(turn.writes[tables.RUN], now.wall)
     state.touch(bind)
     turn.events += len(events)
 
@@ -166,13 +163,3 @@ def _policy(state: State, campaign: str) -> tuple[str, int]:
         policy = entry.in_doubt or policy
         resends = resends if entry.in_doubt_resends is None else entry.in_doubt_resends
     return policy, resends
-
-
-def _forget(carrier: Carrier) -> None:
-    """Of the oldest that await a receipt only the id stays in memory."""
-    recent = carrier.recent
-    while len(recent) > RECENT_MAX:
-        carrier_id = recent.popleft()
-        waiting = carrier.awaiting.get(carrier_id)
-        if isinstance(waiting, Message):
-            carrier.awaiting[carrier_id] = waiting.id

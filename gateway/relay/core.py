@@ -8,11 +8,12 @@ driver has committed the turn and releases it. The verbs themselves are in the m
 import heapq
 
 from gateway.model import tables
-from gateway.model.now import Now
+from gateway.model.now import NO_BOOT, Boot, Now
 from gateway.model.room import Room
 from gateway.registry.catalog import Plan
-from gateway.relay import admit, answers, inbound, outbox, parked, recover, schedule
+from gateway.relay import admit, answers, decisions, due, inbound, outbox, recover, schedule
 from gateway.relay.parties import Bind, ClientLink
+from gateway.relay.rebuild import Rebuild
 from gateway.relay.state import State
 from gateway.relay.sweep import Sweep
 from gateway.relay.turn import Owed, Released, Ticket
@@ -25,12 +26,14 @@ class Core:
     def __init__(self, state: State) -> None:
         self.state = state
         self.sweep = Sweep()
+        self.rebuild = Rebuild()
+        self._due_wake = 0.0
         self._gone: dict[int, Bind] = {}
         """Binds by the link they lost, while a turn still names it."""
 
-    def start(self, now: Now) -> list[str]:
+    def start(self, now: Now, boot: Boot = NO_BOOT) -> list[str]:
         """Recovers from disk; the open turn must be committed before anything is accepted."""
-        return recover.recover(self.state, now)
+        return recover.recover(self.state, now, boot)
 
     # Clients
 
@@ -156,23 +159,32 @@ class Core:
     def tick(self, now: Now) -> None:
         """Time has passed: wakes lanes, offers again, sweeps a bite."""
         state = self.state
+        due.step(state, now)
+        self._due_wake = due.next_wake(state, now)
         schedule.wake(state, now)
         schedule.pump(state, now)
         while state.retries and state.retries[0][0] <= now.monotonic:
             _, name = heapq.heappop(state.retries)
             outbox.pump(state, state.clients[name], now)
+        self.rebuild.step(state, now)
         self.sweep.step(state, now)
         self._pump_clients(now)
 
     def next_wake(self) -> float:
         """Monotonic time of the next tick that is of use."""
         retry_at = self.state.retries[0][0] if self.state.retries else float("inf")
-        return min(schedule.next_wake(self.state), retry_at, self.sweep.due_at)
+        return min(
+            schedule.next_wake(self.state),
+            retry_at,
+            self.sweep.due_at,
+            self.rebuild.due_at,
+            self._due_wake,
+        )
 
     def release_parked(self, message_ids: list[int], ticket: Ticket, now: Now) -> int:
         """Messages that are held or in doubt go back into their lanes; how many did."""
         self.state.machine.open.tickets.append(ticket)
-        released = parked.release(self.state, message_ids, now)
+        released = decisions.release(self.state, message_ids, now)
         schedule.pump(self.state, now)
         self._pump_clients(now)
         return released
@@ -180,7 +192,7 @@ class Core:
     def expire_parked(self, message_ids: list[int], ticket: Ticket, now: Now) -> int:
         """Messages that are held or in doubt end as expired; how many did."""
         self.state.machine.open.tickets.append(ticket)
-        expired = parked.expire(self.state, message_ids, now)
+        expired = decisions.expire(self.state, message_ids, now)
         self._pump_clients(now)
         return expired
 

@@ -59,6 +59,8 @@ class LaneState(IntEnum):
     """In the timer heap: a limit opens at a known time."""
     STAMP = 3
     """A limit is full of segments that are not written yet: looked at after the next release."""
+    BLOCKED = 4
+    """Its campaign may not send: looked at after the next change of the registry."""
 
 
 class WorkingSet:
@@ -197,6 +199,7 @@ class Lane:
 
     __slots__ = (
         "campaign",
+        "claim",
         "levels",
         "limits",
         "prefix",
@@ -215,6 +218,8 @@ class Lane:
             for priority in range(PRIORITIES)
         )
         self.limits: tuple[Limit, ...] = ()
+        self.claim: Limit | None = None
+        """The limit on which its first message has claimed what becomes free."""
         self.state = LaneState.IDLE
         self.wake_at = 0.0
         self.served_at = 0

@@ -12,6 +12,7 @@ import msgspec
 
 from gateway.model.records import Message, Orphan
 from gateway.relay.lanes import Lane
+from gateway.relay.receipt_map import Mode, ReceiptMap
 from gateway.relay.turn import Owed
 from gateway.throttle.limit import Limit
 
@@ -124,16 +125,16 @@ class Carrier:
 
     __slots__ = (
         "always_receipts",
-        "awaiting",
         "binds",
         "bound",
         "name",
         "orphaned",
         "orphans",
+        "orphans_unloaded",
         "paused",
         "rate",
         "receipt_timeout_s",
-        "recent",
+        "receipts",
         "refused",
         "routes",
         "submitted",
@@ -149,6 +150,7 @@ class Carrier:
         always_receipts: bool,
         receipt_timeout_s: float,
         throttle_pause_s: float,
+        receipt_id_mode: Mode = "same",
     ) -> None:
         self.name = name
         self.rate = rate
@@ -159,13 +161,18 @@ class Carrier:
         self.bound: list[Bind] = []
         self.routes: list[Route] = []
         self.paused: dict[str, float] = {}
-        self.awaiting: dict[bytes, Message | int] = {}
-        self.recent: deque[bytes] = deque()
+        self.receipts = ReceiptMap(name, receipt_id_mode)
         self.orphans: dict[bytes, Orphan] = {}
+        self.orphans_unloaded = 0
+        """Orphans that are on disk only."""
         self.submitted = 0
         self.throttled = 0
         self.refused: dict[int, int] = {}
         self.orphaned = 0
+
+    def takes(self, segments: int) -> bool:
+        """Whether it is bound, and its rate ever lets so many segments pass together."""
+        return bool(self.bound) and (self.rate is None or self.rate.capacity >= segments)
 
     def roomiest(self) -> Bind | None:
         """The bound session with most room in its window; None if none has any."""
@@ -180,7 +187,7 @@ class Carrier:
 class Route:
     """One way to the carriers: whom it matches, who shares it, who waits for room on it."""
 
-    __slots__ = ("backup", "match", "name", "only", "primary", "ready")
+    __slots__ = ("backup", "longest", "match", "name", "only", "primary", "ready")
 
     def __init__(
         self,
@@ -193,6 +200,12 @@ class Route:
         self.match = match
         self.primary = primary
         self.backup = backup
+        rates = [carrier.rate for carrier in [*(carrier for carrier, _ in primary), *backup]]
+        self.longest = max(
+            [float("inf") if rate is None else rate.capacity for rate in rates],
+            default=float("inf"),
+        )
+        """The longest message, in segments, that any of its carriers ever takes."""
         self.only = primary[0][0] if len(primary) == 1 and not backup else None
         """The carrier, where there is no choice."""
         self.ready: deque[Lane] = deque()
@@ -204,11 +217,12 @@ class Route:
         """
         if self.only is not None:
             return self.only if self.only.bound else None
-        bound = [(carrier, weight) for carrier, weight in self.primary if carrier.bound]
+        segments = message.segments
+        bound = [(carrier, weight) for carrier, weight in self.primary if carrier.takes(segments)]
         if len(bound) == 1:
             return bound[0][0]
         if not bound:
-            return next((carrier for carrier in self.backup if carrier.bound), None)
+            return next((carrier for carrier in self.backup if carrier.takes(segments)), None)
         pair = message.source + b"\0" + message.destination
         return min(bound, key=lambda entry: _distance(entry[0].name, entry[1], pair))[0]
 

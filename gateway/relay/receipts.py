@@ -1,10 +1,11 @@
 """Receipts: a carrier's deliver_sm that tells how a message ended finds its message.
 
-The map from (carrier, carrier's id) to message lives in memory and is rebuilt at start from
-`awaiting`. A receipt that finds nothing is an orphan: kept on disk and in memory, since the
-response that names its message may still be on its way (over another bind it often is), counted,
-and matched when that response comes. Intermediate ones (ENROUTE, ACCEPTD) end nothing. Whatever it
-is, the deliver_sm is answered after its turn is on disk; handling one twice changes nothing.
+Which message an id means is the business of `receipt_map`. A receipt that finds nothing is an
+orphan: kept on disk and in memory, since the response that names its message may still be on its
+way (over another bind it often is), counted, and matched when that response comes. Intermediate
+ones (ENROUTE, ACCEPTD) end nothing. A message that ended `unknown`, because no receipt came or the
+carrier itself did not know, is corrected by one that does; nothing else ends twice. Whatever it is,
+the deliver_sm is answered after its turn is on disk; handling one twice changes nothing.
 """
 
 from typing import Final
@@ -14,12 +15,14 @@ from gateway.model.now import Now
 from gateway.model.records import Message, Orphan, decode_awaiting, decode_message
 from gateway.relay import finish
 from gateway.relay.parties import Carrier
+from gateway.relay.receipt_map import late_key, late_row
 from gateway.relay.state import State
 from gateway.smpp import consts
 from gateway.smpp.receipt import Receipt
 
 ORPHANS_MAX: Final = 10_000
-"""Orphans a carrier that are matched from memory; older ones stay on disk until the sweep."""
+"""Orphans a carrier that are in memory; older ones are on disk only: a read for each answer, while
+there are any."""
 
 ENDS: Final[dict[int, tuple[int, str]]] = {
     consts.DELIVERED: (states.DELIVERED, ""),
@@ -43,52 +46,86 @@ def receipt(state: State, carrier: Carrier, found: Receipt | None, now: Now) -> 
     if ends is None or found.intermediate:
         state.counters.intermediate += 1
         return
-    waiting = carrier.awaiting.pop(found.message_id, None)
-    if waiting is None:
-        _keep_orphan(state, carrier, found, now)
+    waiting = carrier.receipts.take(found.message_id)
+    if not waiting:
+        on_disk = carrier.receipts.find(state.view, found.message_id)
+        if on_disk is None and waiting is None:
+            _keep_orphan(state, carrier, found, now)
+            return
+        waiting = on_disk
+    if not waiting:
+        state.counters.repeated += 1
         return
-    _conclude(state, carrier, waiting, found.message_id, ends=ends, error=found.error, now=now)
+    _conclude(state, carrier, waiting, ends=ends, error=found.error, now=now)
 
 
 def match_orphan(state: State, carrier: Carrier, carrier_id: bytes, now: Now) -> None:
-    """The response that an orphan was waiting for has come."""
-    orphan = carrier.orphans.pop(carrier_id)
-    state.machine.open.writes[tables.ORPHAN][orphan_key(carrier, carrier_id)] = None
-    waiting = carrier.awaiting.pop(carrier_id)
+    """A message has got this id: a receipt that came before it may have been waiting for it."""
+    if not carrier.orphans and not carrier.orphans_unloaded:
+        return
+    folded = carrier.receipts.answer_fold(carrier_id)
+    key = orphan_key(carrier, folded)
+    orphan = carrier.orphans.get(folded)
+    if orphan is None:
+        row = state.view.get(tables.ORPHAN, key) if carrier.orphans_unloaded else None
+        if row is None:
+            return
+        orphan = records.decode_orphan(row)
+    waiting = carrier.receipts.take(orphan.message_id)
+    if waiting is None:
+        waiting = carrier.receipts.find(state.view, orphan.message_id)
+    if not waiting:
+        return
+    forget_orphan(carrier, folded)
+    state.machine.open.writes[tables.ORPHAN][key] = None
     ends = ENDS[orphan.message_state]
-    _conclude(state, carrier, waiting, carrier_id, ends=ends, error=orphan.error, now=now)
+    _conclude(state, carrier, waiting, ends=ends, error=orphan.error, now=now)
 
 
-def orphan_key(carrier: Carrier, carrier_id: bytes) -> bytes:
-    """The key of an orphan's row."""
-    return b"%b\0%b" % (carrier.name.encode(), carrier_id)
+def forget_orphan(carrier: Carrier, folded: bytes) -> None:
+    """Its row is being deleted."""
+    if carrier.orphans.pop(folded, None) is None:
+        carrier.orphans_unloaded -= 1
+
+
+def orphan_key(carrier: Carrier, folded: bytes) -> bytes:
+    """The key of an orphan's row; its id is spelled as `ReceiptMap.receipt_fold` does."""
+    return b"%b\0%b" % (carrier.name.encode(), folded)
 
 
 def _conclude(
     state: State,
     carrier: Carrier,
     waiting: Message | int,
-    carrier_id: bytes,
     *,
     ends: tuple[int, str],
     error: bytes,
     now: Now,
 ) -> None:
+    """The message ends as its receipt says."""
+    rows = state.machine.open.writes
+    origin = states.SUBMITTED
     if isinstance(waiting, Message):
         message = waiting
         key = message.id.to_bytes(8, "big")
+        carrier_id = message.carrier_id
     else:
         key = ids.to_key(waiting)
-        message_row = state.view.get(tables.MESSAGE, key)
-        awaiting_row = state.view.get(tables.AWAITING, key)
-        if message_row is None or awaiting_row is None:
+        found = _stored(state, key)
+        if found is None:
             state.counters.damaged += 1
             return
-        message = decode_message(message_row)
-        awaiting = decode_awaiting(awaiting_row)
-        message.submitted_at, message.resends = awaiting.submitted_at, awaiting.resends
-        message.answered_at = awaiting.answered_at
-    state.machine.open.writes[tables.AWAITING][key] = None
+        message, carrier_id, origin = found
+    if origin == states.UNKNOWN:
+        if ends[0] == states.UNKNOWN:
+            state.counters.repeated += 1
+            return
+        state.counters.corrected += 1
+        folded = carrier.receipts.answer_fold(carrier_id)
+        rows[tables.LATE][late_key(carrier.name, folded)] = None
+    else:
+        carrier.receipts.awaited -= 1
+        rows[tables.AWAITING][key] = None
     final = records.Ending(
         ends[0],
         ends[1],
@@ -100,15 +137,52 @@ def _conclude(
         error,
         message.resends,
     )
-    finish.conclude(state, message, states.SUBMITTED, final)
+    if ends[0] == states.UNKNOWN:
+        keep_late(state, carrier, carrier_id, message.id, now)
+    finish.conclude(state, message, origin, final)
+
+
+def keep_late(state: State, carrier: Carrier, carrier_id: bytes, message_id: int, now: Now) -> None:
+    """This message ends `unknown`: a receipt that says more may still come."""
+    folded = carrier.receipts.answer_fold(carrier_id)
+    row = late_row(message_id, now.wall)
+    state.machine.open.writes[tables.LATE][late_key(carrier.name, folded)] = row
+
+
+def _stored(state: State, key: bytes) -> tuple[Message, bytes, int] | None:
+    """A message whose row must be read, the carrier's id for it, and its state.
+
+    It is `submitted`, or `unknown`; None if the rows do not fit together.
+    """
+    message_row = state.view.get(tables.MESSAGE, key)
+    if message_row is None:
+        return None
+    message = decode_message(message_row)
+    awaiting_row = state.view.get(tables.AWAITING, key)
+    if awaiting_row is not None:
+        awaiting = decode_awaiting(awaiting_row)
+        origin = states.SUBMITTED
+        last: records.Awaiting | records.Ending = awaiting
+    else:
+        final_row = state.view.get(tables.FINAL, key)
+        if final_row is None:
+            return None
+        last, origin = records.decode_ending(final_row), states.UNKNOWN
+    message.submitted_at, message.answered_at = last.submitted_at, last.answered_at
+    message.resends = last.resends
+    return message, last.carrier_id, origin
 
 
 def _keep_orphan(state: State, carrier: Carrier, found: Receipt, now: Now) -> None:
     state.counters.orphans += 1
     carrier.orphaned += 1
     orphan = Orphan(now.wall, found.message_id, found.state, found.error)
-    key = orphan_key(carrier, found.message_id)
+    folded = carrier.receipts.receipt_fold(found.message_id)
+    key = orphan_key(carrier, folded)
+    if folded not in carrier.orphans and state.view.get(tables.ORPHAN, key) is not None:
+        carrier.orphans_unloaded -= 1  # it comes again: into memory, too
     state.machine.open.writes[tables.ORPHAN][key] = records.encode(orphan)
-    carrier.orphans[found.message_id] = orphan
+    carrier.orphans[folded] = orphan
     if len(carrier.orphans) > ORPHANS_MAX:
         del carrier.orphans[next(iter(carrier.orphans))]
+        carrier.orphans_unloaded += 1

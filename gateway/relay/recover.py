@@ -1,7 +1,8 @@
 """Recover: from the rows on disk to the state in memory, once, before anything is accepted.
 
 No queue is scanned: counts are rows. What is read is the registry, the counts, the in_flight rows
-(no larger than the windows), and what awaits a receipt.
+(no larger than the windows), and the receipts that found nothing. What awaits a receipt may be
+millions of rows: `rebuild` reads them while traffic goes on already.
 
 Whatever was in flight is in doubt, even if it never left: nobody can know. Its charges stand.
 """
@@ -12,8 +13,8 @@ from typing import Final
 import msgspec
 
 from gateway.model import ids, records, states, tables
-from gateway.model.now import Now
-from gateway.relay import answers, schedule
+from gateway.model.now import Boot, Now
+from gateway.relay import answers, receipts, schedule
 from gateway.relay.lanes import PRIORITIES, Lane, LaneState, mark_resends
 from gateway.relay.parties import Match, Route
 from gateway.relay.state import COUNT_CLIENT, COUNT_LEVEL, COUNT_OUTBOX, COUNT_TOTALS, State
@@ -23,12 +24,13 @@ PAGE: Final = 10_000
 """Rows that one scan brings: bounds the memory that recovery needs."""
 
 
-def recover(state: State, now: Now) -> list[str]:
+def recover(state: State, now: Now, boot: Boot) -> list[str]:
     """Rebuilds the state; the open turn then holds what must be committed before `ready`.
 
     Returns warnings for the people who run it.
     """
     state.started = now
+    state.boot = boot
     _begin_start(state)
     warnings = [
         f"the registry's row {key} cannot be read: import that record again; until then its "
@@ -36,7 +38,8 @@ def recover(state: State, now: Now) -> list[str]:
         for key in state.catalog.load(_scan(state, tables.REGISTRY))
     ]
     warnings += _counts(state, now)
-    _awaiting(state)
+    for carrier in state.carriers.values():
+        carrier.receipts.runs.load(state.view)
     _orphans(state)
     _in_flight(state, now)
     for carrier in state.carriers.values():
@@ -96,20 +99,16 @@ def _level(state: State, prefix: bytes, rows: int, now: Now) -> list[str]:
     return warnings
 
 
-def _awaiting(state: State) -> None:
-    for key, row in _scan(state, tables.AWAITING):
-        waiting = records.decode_awaiting(row)
-        carrier = state.carriers.get(waiting.carrier)
-        if carrier is not None:
-            carrier.awaiting[waiting.carrier_id] = ids.from_key(key)
-
-
 def _orphans(state: State) -> None:
     for key, row in _scan(state, tables.ORPHAN):
-        carrier = state.carriers.get(key.split(b"\0", 1)[0].decode())
-        if carrier is not None:
-            orphan = records.decode_orphan(row)
-            carrier.orphans[orphan.message_id] = orphan
+        name, folded = key.split(b"\0", 1)
+        carrier = state.carriers.get(name.decode())
+        if carrier is None:
+            continue
+        if len(carrier.orphans) < receipts.ORPHANS_MAX:
+            carrier.orphans[folded] = records.decode_orphan(row)
+        else:
+            carrier.orphans_unloaded += 1
 
 
 def _in_flight(state: State, now: Now) -> None:

@@ -5,8 +5,12 @@ STRATEGIES, in the order in which they decide:
     route       the first that matches, fixed at admission
     carrier     the same for a (number, handset) pair while it is bound (`Route.carrier_for`)
     pause       a carrier that throttled a campaign gets nothing of it for a while
+    may it      the campaign and the number are asked again, by the same look-up as at admission:
+                a lane whose campaign may not send waits until the registry changes, a message whose
+                number has left the campaign is held
     limits      the carrier's rate and every limit of the campaign must have room for the whole
-                message, then all are charged together
+                message, then all are charged together. One of several segments that finds too
+                little room claims what becomes free, or shorter ones would take it for ever
     bind        the bound session with most room in its window
     fairness    ready lanes take turns, QUANTUM messages each or what there is room for; of those
                 that waited for a stamp, the one that was served longest ago is first; a lane's own
@@ -14,8 +18,8 @@ STRATEGIES, in the order in which they decide:
     at once     a message whose lane is empty goes out in the turn that admits it
 
 A lane that cannot go on waits where its reason is: for a time in the timer heap, for room on a
-carrier in its route's `ready`, for a stamp in `unstamped`. So the cost follows the activity: an
-idle campaign is looked at by nobody.
+carrier in its route's `ready`, for a stamp in `unstamped`, for a change of the registry nowhere. So
+the cost follows the activity: an idle campaign is looked at by nobody.
 """
 
 import heapq
@@ -26,7 +30,7 @@ from gateway.model import records, states, tables
 from gateway.model.ids import to_key
 from gateway.model.now import Now
 from gateway.model.records import Message
-from gateway.relay import finish
+from gateway.relay import finish, parked
 from gateway.relay.lanes import Lane, LaneState, Level
 from gateway.relay.parties import Carrier, Route
 from gateway.relay.state import State, push_timer
@@ -43,6 +47,9 @@ several carriers one full window must not hide the room of another."""
 PUMP_MAX: Final = 2_000
 """Messages that one call sends at most, about 10 ms: then the loop turns once (`State.timers`)."""
 
+CLAIM_POLL_S: Final = 0.005
+"""How soon a lane looks again that waits for another's claim whose time has come."""
+
 RECHECK_S: Final = 60.0
 """How often a lane whose limit is zero is looked at again."""
 
@@ -53,6 +60,8 @@ STAMP: Final = -1.0
 """A limit is full of segments that are not written yet: the next release tells."""
 TOO_LONG: Final = -2.0
 """More segments than a limit, lowered since admission, lets pass at all."""
+BLOCKED: Final = -3.0
+"""The campaign may not send, or is not there any more."""
 
 
 def place(state: State, message: Message, now: Now) -> None:
@@ -75,7 +84,7 @@ def put_back(state: State, message: Message, now: Now) -> None:
     """A message returns to its old place in its lane; `pump` takes it from there."""
     lane = state.lane(message.route, message.campaign, now)
     lane.levels[message.priority].put_back(message, state.machine.open)
-    _count(state, message, +1)
+    state.count_queued(message.client, +1)
     if lane.state is LaneState.IDLE:
         ready(state, lane)
 
@@ -96,9 +105,9 @@ def wake(state: State, now: Now) -> None:
 
 
 def look_again(state: State) -> None:
-    """Limits may have changed: what waits for the time of one is ready."""
+    """The registry has changed: what waits for a campaign or the time of a limit is ready."""
     for lane in state.lanes.values():
-        if lane.state is LaneState.TIMED:
+        if lane.state in {LaneState.TIMED, LaneState.BLOCKED}:
             ready(state, lane)
 
 
@@ -161,6 +170,12 @@ def _is_full(state: State, route: Route) -> bool:
 
 def _serve(state: State, route: Route, lane: Lane, now: Now) -> tuple[int, float]:
     """Sends up to QUANTUM messages of a lane: how many, and why it stopped (SENT: turn over)."""
+    if lane.claim is not None:
+        lane.claim.claimed, lane.claim = 0, None
+    numbers = state.catalog.numbers
+    campaign = state.catalog.campaigns.get(lane.campaign)
+    if (campaign is None or campaign.blocked) and lane.rows:
+        return 0, BLOCKED
     for served in range(QUANTUM):
         level = lane.first()
         if level is None:
@@ -170,16 +185,30 @@ def _serve(state: State, route: Route, lane: Lane, now: Now) -> tuple[int, float
             if not level.head:
                 return served, SENT
         message = level.head[0]
-        at = TOO_LONG
-        if message.expires_at > now.wall:
+        reason = ""
+        if message.expires_at <= now.wall:
+            reason = "expired"
+        else:
+            number = numbers.get(message.source)
+            if number is None or number.campaign is not campaign:
+                _dequeue(state, level)
+                _hold(state, message, now)
+                continue
             at = _offer(state, route, lane, message, now)
-            if at not in {SENT, TOO_LONG}:
+            if at == TOO_LONG:
+                reason = "too_long"
+            elif at != SENT:
                 return served, at
         _dequeue(state, level)
-        if at == TOO_LONG:
-            reason = "expired" if message.expires_at <= now.wall else "too_long"
+        if reason:
             finish.end(state, message, states.QUEUED, reason, now)
     return QUANTUM, SENT
+
+
+def _hold(state: State, message: Message, now: Now) -> None:
+    """Its number has left the campaign since: it waits until people decide, or it expires."""
+    state.totals.move(states.QUEUED, states.HELD)
+    parked.park(state, message, now, as_state=states.HELD, reason="number_not_assigned")
 
 
 def _offer(state: State, route: Route, lane: Lane, message: Message, now: Now) -> float:
@@ -222,13 +251,16 @@ def _charge(state: State, carrier: Carrier, lane: Lane, message: Message, now: N
     segments = message.segments
     limits = lane.limits if carrier.rate is None else (*lane.limits, carrier.rate)
     for limit in limits:
-        at = limit.free_at(now, segments)
+        if limit.claimed:  # by another lane: this one's claim ended when its turn came
+            at = max(limit.free_at(now, limit.claimed), now.monotonic + CLAIM_POLL_S)
+        else:
+            at = limit.free_at(now, segments)
         if at > now.monotonic:
-            if at < NEVER:
-                return at
-            if segments <= limit.capacity:
-                return STAMP
-            return TOO_LONG if limit.capacity else now.monotonic + RECHECK_S
+            if segments > limit.capacity:
+                return TOO_LONG if limit.capacity else now.monotonic + RECHECK_S
+            if segments > 1 and not limit.claimed and limit.window is not None:
+                limit.claimed, lane.claim = segments, limit
+            return at if at < NEVER else STAMP
     slots = state.machine.open.slots
     charges: list[Charge] = []
     for limit in limits:
@@ -251,6 +283,8 @@ def _wait(state: State, route: Route, lane: Lane, at: float) -> None:
     if at == STAMP:
         lane.state = LaneState.STAMP
         state.unstamped.append(lane)
+    elif at == BLOCKED:
+        lane.state = LaneState.BLOCKED
     elif at in (SENT, ROOM):
         lane.state = LaneState.READY
         route.ready.append(lane)
@@ -261,17 +295,11 @@ def _wait(state: State, route: Route, lane: Lane, at: float) -> None:
 
 def _enqueue(state: State, level: Level, message: Message) -> None:
     level.append(message, state.machine.open)
-    _count(state, message, +1)
+    state.count_queued(message.client, +1)
 
 
 def _dequeue(state: State, level: Level) -> None:
-    _count(state, level.take(state.machine.open), -1)
-
-
-def _count(state: State, message: Message, change: int) -> None:
-    client = state.counted(message.client)
-    client.queued += change
-    state.dirty_clients.add(client)
+    state.count_queued(level.take(state.machine.open).client, -1)
 
 
 def _refill(state: State, level: Level) -> None:

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from gateway.model import ids, tables
-from gateway.model.now import Now
+from gateway.model.now import NO_BOOT, Now
 from gateway.model.outcomes import StatusStyle
 from gateway.model.records import encode, encode_flights
 from gateway.model.room import Room
@@ -36,6 +36,7 @@ class Counters:
 
     __slots__ = (
         "acks_undelivered",
+        "corrected",
         "damaged",
         "delivers_refused",
         "in_doubt",
@@ -43,6 +44,7 @@ class Counters:
         "intermediate",
         "orphans",
         "receipts",
+        "repeated",
         "resent",
         "undelivered",
         "unsent",
@@ -53,6 +55,7 @@ class Counters:
             setattr(self, name, 0)
 
     acks_undelivered: int
+    corrected: int
     damaged: int
     delivers_refused: int
     in_doubt: int
@@ -60,6 +63,7 @@ class Counters:
     intermediate: int
     orphans: int
     receipts: int
+    repeated: int
     resent: int
     undelivered: int
     unsent: int
@@ -82,6 +86,7 @@ class State:
 
     __slots__ = (
         "binds",
+        "boot",
         "carriers",
         "catalog",
         "charges",
@@ -93,6 +98,7 @@ class State:
         "dirty_clients",
         "dirty_limits",
         "draining",
+        "due_at",
         "former",
         "ids",
         "lanes",
@@ -145,8 +151,11 @@ class State:
         self.counters = Counters()
         self.room: Room = "plenty"
         self.draining = False
+        self.due_at = 0.0
+        """Wall time of the first moment in `due`, or before it."""
         self.starts = 0
         self.started = Now(0.0, 0.0)
+        self.boot = NO_BOOT
         self.ids = ids.IdSource(0)
         self.outbox_ids = ids.IdSource(0)
         self.timers: list[tuple[float, int, Lane]] = []
@@ -174,6 +183,12 @@ class State:
             found = Client(name=client, company="", queue_limit=0, deliver_window=0)
             self.former[client] = found
         return found
+
+    def count_queued(self, client: str, change: int) -> None:
+        """So many more messages wait for this client, in lanes or until their moment."""
+        counted = self.counted(client)
+        counted.queued += change
+        self.dirty_clients.add(counted)
 
     def lane(self, route: str, campaign: str, now: Now) -> Lane:
         """The lane of this pair, made when first needed."""
@@ -281,6 +296,7 @@ class State:
                     at_cap=at_cap,
                     days=days,
                     guard_s=self.policy.guard_s,
+                    boot=self.boot,
                 )
                 limit.restore(self.view.get(tables.USAGE, key), since)
             built.append(limit)

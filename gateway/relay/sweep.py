@@ -3,6 +3,8 @@
     queue      past their validity: expired
     parked     the same: held and in doubt messages expire, too
     awaiting   the carrier's receipt_timeout_s is over: unknown, corrected by a late receipt
+    run        all of it has had its receipt, or is unknown: dropped
+    late       older than LATE_KEEP_S: dropped
     orphan     older than ORPHAN_KEEP_S: dropped
     outbox     owed to a client that has not come for undelivered_s: dropped, and counted
     message    the text goes text_days after the end, the rest record_days after it, with `final`
@@ -17,9 +19,9 @@ from typing import Final
 
 from gateway.model import ids, records, states, tables
 from gateway.model.now import Now
-from gateway.relay import finish, outbox
+from gateway.relay import finish, outbox, parked, receipts, runs
 from gateway.relay.lanes import mark_resends
-from gateway.relay.parties import Carrier
+from gateway.relay.receipt_map import LATE_KEEP_S, late_since
 from gateway.relay.state import State
 
 BITE: Final = 500
@@ -33,6 +35,13 @@ PASS_S: Final = 10.0
 
 ORPHAN_KEEP_S: Final = 3600.0
 """A response that comes an hour after its receipt is not coming."""
+
+FORMER_TIMEOUT_S: Final = 72 * 3600.0
+"""How long a message waits for the receipt of a carrier that is not configured any more: as long as
+by default, since it may be configured again."""
+
+RUN_MARGIN_S: Final = 3600.0
+"""A run is kept so much longer than its messages wait: a walk of the sweep may take a while."""
 
 
 class Sweep:
@@ -72,29 +81,15 @@ def _queue(state: State, key: bytes, row: bytes, now: Now) -> None:
     lane = state.lane(message.route, message.campaign, now)
     level = lane.levels[message.priority]
     level.drop(message.id, state.machine.open)
-    client = state.counted(message.client)
-    client.queued -= 1
-    state.dirty_clients.add(client)
+    state.count_queued(message.client, -1)
     mark_resends(message, row[0])
     finish.end(state, message, states.QUEUED, "expired", now)
-
-
-def _parked(state: State, key: bytes, row: bytes, now: Now) -> None:
-    message_row = state.view.get(tables.MESSAGE, key)
-    if message_row is None:
-        return
-    message = records.decode_message(message_row)
-    if message.expires_at <= now.wall:
-        parked = records.decode_parked(row)
-        state.machine.open.writes[tables.PARKED][key] = None
-        mark_resends(message, parked.resends)
-        finish.end(state, message, parked.state, "expired", now)
 
 
 def _awaiting(state: State, key: bytes, row: bytes, now: Now) -> None:
     waiting = records.decode_awaiting(row)
     carrier = state.carriers.get(waiting.carrier)
-    timeout_s = carrier.receipt_timeout_s if carrier is not None else 0.0
+    timeout_s = FORMER_TIMEOUT_S if carrier is None else carrier.receipt_timeout_s
     if waiting.answered_at + timeout_s > now.wall:
         return
     message_row = state.view.get(tables.MESSAGE, key)
@@ -103,7 +98,9 @@ def _awaiting(state: State, key: bytes, row: bytes, now: Now) -> None:
     message = records.decode_message(message_row)
     state.machine.open.writes[tables.AWAITING][key] = None
     if carrier is not None:
-        _stop_awaiting(carrier, waiting.carrier_id, message.id)
+        carrier.receipts.awaited -= 1
+        carrier.receipts.give_up(waiting.carrier_id, message.id)
+        receipts.keep_late(state, carrier, waiting.carrier_id, message.id, now)
     final = records.Ending(
         state=states.UNKNOWN,
         outcome="no_receipt",
@@ -118,21 +115,30 @@ def _awaiting(state: State, key: bytes, row: bytes, now: Now) -> None:
     finish.conclude(state, message, states.SUBMITTED, final)
 
 
-def _stop_awaiting(carrier: Carrier, carrier_id: bytes, message_id: int) -> None:
-    """Forgets the id, unless the carrier has given it to another message since."""
-    entry = carrier.awaiting.get(carrier_id)
-    if (entry.id if isinstance(entry, records.Message) else entry) == message_id:
-        del carrier.awaiting[carrier_id]
-
-
 def _orphan(state: State, key: bytes, row: bytes, now: Now) -> None:
     orphan = records.decode_orphan(row)
     if orphan.received_at + ORPHAN_KEEP_S > now.wall:
         return
     state.machine.open.writes[tables.ORPHAN][key] = None
-    carrier = state.carriers.get(key.split(b"\0", 1)[0].decode())
+    name, folded = key.split(b"\0", 1)
+    carrier = state.carriers.get(name.decode())
     if carrier is not None:
-        carrier.orphans.pop(orphan.message_id, None)
+        receipts.forget_orphan(carrier, folded)
+
+
+def _run(state: State, key: bytes, _row: bytes, now: Now) -> None:
+    name, moment, written_at = runs.written_at(key)
+    carrier = state.carriers.get(name)
+    timeout_s = FORMER_TIMEOUT_S if carrier is None else carrier.receipt_timeout_s
+    if written_at + timeout_s + RUN_MARGIN_S <= now.wall:
+        state.machine.open.writes[tables.RUN][key] = None
+        if carrier is not None:
+            carrier.receipts.runs.forget(moment)
+
+
+def _late(state: State, key: bytes, row: bytes, now: Now) -> None:
+    if late_since(row) + LATE_KEEP_S <= now.wall:
+        state.machine.open.writes[tables.LATE][key] = None
 
 
 def _outbox(state: State, key: bytes, row: bytes, now: Now) -> None:
@@ -189,8 +195,10 @@ def _inbound(state: State, key: bytes, row: bytes, now: Now) -> None:
 
 _WALK: Final = (
     (tables.QUEUE, _queue),
-    (tables.PARKED, _parked),
+    (tables.PARKED, parked.expire_if_due),
     (tables.AWAITING, _awaiting),
+    (tables.RUN, _run),
+    (tables.LATE, _late),
     (tables.ORPHAN, _orphan),
     (tables.OUTBOX, _outbox),
     (tables.FINAL, _final),

@@ -26,7 +26,7 @@ from typing import Any, Protocol
 from gateway.model import tables
 from gateway.model.records import Message
 from gateway.model.view import View
-from gateway.throttle.window import Slot
+from gateway.throttle.limit import Slots
 
 
 class Ticket(Protocol):
@@ -70,7 +70,7 @@ class Turn:
         self.answers: dict[int, list[bytes]] = {}
         self.submits: dict[int, list[Message]] = {}
         self.delivers: dict[int, list[Owed]] = {}
-        self.slots: list[Slot] = []
+        self.slots: Slots = []
         self.tickets: list[Ticket] = []
         self.events = 0
         self.octets = 0

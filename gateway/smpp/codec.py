@@ -285,6 +285,14 @@ def with_registered_delivery(body: bytes, sm_at: int, value: int) -> bytes:
     return body[: sm_at - 5] + _OCTET[value] + body[sm_at - 4 :]
 
 
+def with_times(sm: Sm, validity_period: bytes) -> tuple[bytes, int]:
+    """The body without a schedule_delivery_time and with this validity_period, and its `sm_at`."""
+    options_at = sm.sm_at - len(sm.options)
+    times_at = options_at - len(sm.schedule_delivery_time) - len(sm.validity_period) - 2
+    head = sm.body[:times_at] + b"\0" + validity_period + b"\0"
+    return head + sm.body[options_at:], len(head) + len(sm.options)
+
+
 # ----------------------------------------------------------------------------------------- binds
 
 

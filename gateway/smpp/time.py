@@ -40,6 +40,12 @@ def parse_time(value: bytes, now_wall: float) -> float | None:
     return local.timestamp() + tenths / 10 - ahead
 
 
+def format_time(wall: float) -> bytes:
+    """An absolute time in UTC, rounded down to the second: the carrier is never given longer."""
+    at = datetime.datetime.fromtimestamp(int(wall), datetime.UTC)
+    return at.strftime("%y%m%d%H%M%S000+").encode()
+
+
 def _months_later(now_wall: float, months: int) -> float:
     """The same day and time so many months on, or the last day of a shorter month."""
     if not months:

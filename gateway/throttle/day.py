@@ -12,11 +12,16 @@ step costs use until the next start, and the cap holds by the clock that was rig
 (the monotonic clock is slewed like the other, they part by steps alone). Days follow the zone's
 rules: 23 and 25 hours happen.
 
+A turn may take longer than that to reach the disk, and its segments arrive on the day after the one
+they were charged to. So what is charged and has not left (`Leaving`, stamped like a window's slot)
+when a day opens is charged to that day as well.
+
 What it is not: a promise about other providers that send for the same brand.
 """
 
 import datetime
-from typing import Final
+from collections import deque
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from gateway.model.now import Now
@@ -64,19 +69,33 @@ class Days:
         self.ends_wall = midnight.timestamp()
 
 
+class Leaving:
+    """What one turn takes of one day alone. `stamp` is None until the turn has left."""
+
+    __slots__ = ("segments", "stamp", "window")
+
+    def __init__(self, day: "DayCap") -> None:
+        self.window = day
+        self.segments = 0
+        self.stamp: float | None = None
+
+
 class DayCap:
     """One daily limit: `used` by day, of which at most today and tomorrow are kept."""
 
-    __slots__ = ("days", "limit", "used")
+    __slots__ = ("_day", "_leaving", "_open", "days", "limit", "used")
 
     def __init__(self, limit: int, days: Days, used: dict[int, int] | None = None) -> None:
         self.limit = limit
         self.days = days
         self.used = dict(used or {})
+        self._day = 0
+        self._leaving: deque[Leaving] = deque()
+        self._open: Leaving | None = None
 
     def free_at(self, now: Now, segments: int) -> float:
         """Monotonic time at which this many segments may go; now if at once."""
-        today = self.days.turn_over(now)
+        today = self._today(now)
         used = self.used
         fits = used.get(today, 0) + segments <= self.limit
         if fits and (
@@ -87,15 +106,26 @@ class DayCap:
             return float("inf")
         return now.monotonic + max(self.days.opens_in_s(now), 0.001)
 
-    def charge(self, now: Now, segments: int) -> tuple[int, ...]:
-        """Counts the segments; gives the days that were charged, for a refund."""
-        today = self.days.turn_over(now)
-        charged = (today, today + 1) if self.days.near_border(now) else (today,)
+    def charge(self, now: Now, segments: int, slots: list[Any]) -> tuple[int, ...]:
+        """Counts the segments; gives the days that were charged, for a refund.
+
+        `slots` are the open turn's, as for a window.
+        """
+        today = self._today(now)
+        if self.days.near_border(now):
+            charged: tuple[int, ...] = (today, today + 1)
+        else:
+            charged = (today,)
+            self._slot(slots).segments += segments
         for day in charged:
             self.used[day] = self.used.get(day, 0) + segments
         for day in [day for day in self.used if day < today - 1]:
             del self.used[day]
         return charged
+
+    def close(self) -> None:
+        """The open turn was taken."""
+        self._open = None
 
     def refund(self, charged: tuple[int, ...], segments: int) -> None:
         """These segments were not taken by the carrier, or never left."""
@@ -105,4 +135,27 @@ class DayCap:
 
     def used_today(self, now: Now) -> int:
         """Segments charged to the day of this moment."""
-        return self.used.get(self.days.turn_over(now), 0)
+        return self.used.get(self._today(now), 0)
+
+    def _today(self, now: Now) -> int:
+        """The day of this moment; what has not left yet when it opens is charged to it, too."""
+        today = self.days.turn_over(now)
+        if today != self._day:
+            self._day = today
+            late = sum(slot.segments for slot in self._leaving if slot.stamp is None)
+            if late:
+                self.used[today] = self.used.get(today, 0) + late
+            self._leaving.clear()
+            self._open = None
+        return today
+
+    def _slot(self, slots: list[Any]) -> Leaving:
+        slot = self._open
+        if slot is None:
+            leaving = self._leaving
+            while leaving and leaving[0].stamp is not None:
+                leaving.popleft()
+            slot = self._open = Leaving(self)
+            leaving.append(slot)
+            slots.append(slot)
+        return slot

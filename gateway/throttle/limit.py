@@ -6,15 +6,17 @@ get back only what never left; days also what the carrier refused (domain rule: 
 what was answered ESME_ROK).
 
 A per-minute limit is kept across a restart by second, a daily one by day; `row` and `restore` are
-that row. A per-second limit writes nothing: it starts closed for one second instead.
+that row. Those seconds are the machine's own monotonic ones (`model.now.Boot`), since the wall clock
+may step; after a reboot of the machine nobody knows how long ago they were, and the limit starts
+closed for its period. A per-second limit writes nothing: it always starts closed for one second.
 """
 
 from typing import Final, Literal, NamedTuple
 
 import msgspec
 
-from gateway.model.now import Now
-from gateway.throttle.day import DayCap, Days
+from gateway.model.now import NO_BOOT, Boot, Now
+from gateway.throttle.day import DayCap, Days, Leaving
 from gateway.throttle.window import GUARD_S, Slot, Window
 
 Per = Literal["second", "minute", "day"]
@@ -24,7 +26,12 @@ LEFT_BY: Final = 2
 """Entries of the use by second from one to that in which it has left at the latest."""
 
 _encode: Final = msgspec.msgpack.Encoder().encode
-_decode: Final = msgspec.msgpack.Decoder(list[tuple[int, int]]).decode
+_decode_days: Final = msgspec.msgpack.Decoder(list[tuple[int, int]]).decode
+_decode_seconds: Final = msgspec.msgpack.Decoder(tuple[bytes, list[tuple[int, int]]]).decode
+
+
+Slots = list[Slot | Leaving]
+"""What a turn took of limits, each to be stamped when it leaves."""
 
 
 class Charge(NamedTuple):
@@ -40,9 +47,11 @@ class Limit:
     """One limit: a window, or a day."""
 
     __slots__ = (
+        "_boot",
         "_by_second",
         "_noted",
         "at_cap",
+        "claimed",
         "day",
         "dirty",
         "key",
@@ -61,13 +70,17 @@ class Limit:
         at_cap: Literal["hold", "refuse"] = "hold",
         days: Days | None = None,
         guard_s: float = GUARD_S,
+        boot: Boot = NO_BOOT,
     ) -> None:
+        self._boot = boot
         self.key = key
         self.per = per
         self.segments = segments
         self.at_cap = at_cap
         self.zone = days.zone.key if days is not None else ""
         self.dirty = False
+        self.claimed = 0
+        """Segments for which somebody waits who comes before everybody else."""
         self.window: Window | None = None
         self.day: DayCap | None = None
         self._by_second: list[tuple[int, int]] = []
@@ -110,16 +123,17 @@ class Limit:
         assert self.day is not None
         return self.day.free_at(now, segments)
 
-    def charge(self, now: Now, segments: int, slots: list[Slot]) -> Charge:
+    def charge(self, now: Now, segments: int, slots: Slots) -> Charge:
         """Takes the places; the slot is stamped with the turn whose `slots` these are."""
         if self.window is not None:
             slot = self.window.reserve(segments, slots)
             if self.per == "minute":
-                self._note(self.window, int(now.wall), segments, slot)
+                second = int(self._boot.seconds(now.monotonic))
+                self._note(self.window, second, segments, slot)
             return Charge(self, slot, (), segments)
         assert self.day is not None
         self.dirty = True
-        return Charge(self, None, self.day.charge(now, segments), segments)
+        return Charge(self, None, self.day.charge(now, segments, slots), segments)
 
     def give_back(self, charge: Charge, *, unsent: bool) -> None:
         """Takes a charge back: days always, a rate only if nothing left (`unsent`)."""
@@ -138,20 +152,34 @@ class Limit:
         return self.day.used_today(now)
 
     def row(self) -> bytes:
-        """What of it must survive a restart: (day or wall second, segments) pairs."""
+        """What of it must survive a restart: (day, segments), or the boot and (second, segments)."""
         self.dirty = False
-        return _encode(self._by_second if self.day is None else list(self.day.used.items()))
+        if self.day is not None:
+            return _encode(list(self.day.used.items()))
+        return _encode((self._boot.id, self._by_second))
 
     def restore(self, row: bytes | None, since: Now) -> None:
         """Takes up what was used before `since` (the start), never less than it was (`_stamps`)."""
         if self.window is None:
             assert self.day is not None
-            self.day.used = dict(_decode(row)) if row else {}
+            self.day.used = dict(_decode_days(row)) if row else {}
         elif self.per == "minute":
-            self._by_second = _decode(row) if row else []
+            self._by_second = self._seconds(row, since)
             self.window.restore(self._stamps(since))
         else:
             self.window.start_closed(since.monotonic)
+
+    def _seconds(self, row: bytes | None, since: Now) -> list[tuple[int, int]]:
+        """The use by second; all of the limit a moment ago, if nobody knows when that was."""
+        if row is None:
+            return []
+        try:
+            boot_id, by_second = _decode_seconds(row)
+        except msgspec.MsgspecError:
+            boot_id, by_second = b"", []
+        if boot_id == self._boot.id and boot_id:
+            return by_second
+        return [(int(self._boot.seconds(since.monotonic)), self.capacity)]
 
     def _note(self, window: Window, second: int, segments: int, slot: Slot) -> None:
         """Adds to the use by second: a new entry for a new second, but never within a turn.
@@ -179,7 +207,8 @@ class Limit:
         """
         used = self._by_second
         stamps: list[tuple[float, int]] = []
+        started = self._boot.seconds(since.monotonic)
         for place, (_, segments) in enumerate(used, LEFT_BY):
-            left_wall = used[place][0] + 1.0 if place < len(used) else since.wall
-            stamps.append((since.monotonic - max(since.wall - left_wall, 0.0), segments))
+            left = used[place][0] + 1.0 if place < len(used) else started
+            stamps.append((since.monotonic - max(started - left, 0.0), segments))
         return stamps

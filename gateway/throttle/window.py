@@ -20,7 +20,7 @@ A fractional limit is kept over a longer window that holds a whole number: 1.5 a
 
 import math
 from collections import deque
-from typing import Final
+from typing import Any, Final
 
 GUARD_S: Final = 0.010
 """Default guard: the jitter that a path of one hop and a busy kernel were seen to add."""
@@ -68,7 +68,7 @@ class Window:
                 return slot.stamp + self.span_s
         raise AssertionError("a window holds more than its slots")  # pragma: no cover
 
-    def reserve(self, segments: int, slots: list[Slot]) -> Slot:
+    def reserve(self, segments: int, slots: list[Any]) -> Slot:
         """Takes places. A new slot is added to `slots`, the open turn's, to be stamped with it."""
         slot = self._open
         if slot is None:

@@ -2,6 +2,7 @@
 
 import itertools
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -227,8 +228,8 @@ BODIES = {
     + wire.address_block(peers.FAST)
     + wire.address_block(HANDSET)
     + bytes((0x40, 0x7F, 2))
-    + b"000000010000000R\0"
-    + b"000002000000000R\0"
+    + b"\0"
+    + b"991231235959948+\0"
     + bytes((0x11, 0, 0xF6, 0, 8))
     + b"\x05\x00\x03\x07\x02\x01hi",
 }
@@ -252,6 +253,29 @@ def test_every_octet_reaches_the_carrier_but_registered_delivery_which_asks_for_
 
                 assert wanted == request.body, (name, wish)
                 carrier.respond(request, f"id{request.sequence_number}\0".encode())
+
+
+def test_a_scheduled_message_waits_here_and_not_at_the_carrier(stage: Stage) -> None:
+    with Smsc() as smsc:
+        gateway = stage.gateway([Carrier("a", smsc.address, binds=1)])
+        with smsc.accept() as carrier:
+            esme = stage.esme(gateway)
+            head = b"\0" + wire.address_block(peers.FAST) + wire.address_block(HANDSET) + bytes(3)
+            options = bytes((1, 0, 0, 0, 2)) + b"hi"
+            submitted_at = time.monotonic()
+            esme.request(
+                wire.SUBMIT_SM, head + b"000000000001000R\0" + b"000000000100000R\0" + options
+            )
+            accepted = message_id(esme.receive_a(wire.SUBMIT_SM_RESP))
+            assert "held" == gateway.ask("message", id=accepted)["state"]
+
+            request = carrier.receive_a(wire.SUBMIT_SM)
+
+            assert time.monotonic() - submitted_at >= 1.0
+            assert head + b"\0" == request.body[: len(head) + 1]
+            validity = request.body[len(head) + 1 :].split(b"\0", 1)[0]
+            assert (16, b"000+") == (len(validity), validity[-4:])
+            assert request.body.endswith(options)
 
 
 @pytest.mark.parametrize(("wanted", "asked"), [(0, 0), (1, 1), (2, 1)])

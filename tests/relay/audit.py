@@ -67,6 +67,10 @@ def _counts(disk: Disk) -> dict[bytes, int]:
         row = disk.rows[tables.MESSAGE].get(key[-ids.KEY_LENGTH :])
         if row is not None:
             counts[COUNT_CLIENT + records.decode_message(row).client.encode()] += 1
+    for key in disk.rows[tables.DUE]:
+        row = disk.rows[tables.MESSAGE].get(key[-ids.KEY_LENGTH :])
+        if row is not None:
+            counts[COUNT_CLIENT + records.decode_message(row).client.encode()] += 1
     for key in disk.rows[tables.OUTBOX]:
         counts[COUNT_OUTBOX + key[: -ids.KEY_LENGTH - 1]] += 1
     return counts
@@ -94,6 +98,10 @@ def memory_that_lies(state: State) -> list[str]:
             for row in state.view.get_many(tables.MESSAGE, [key[-8:] for key, _ in rows]):
                 if row is not None:
                     queued[records.decode_message(row).client] += 1
+    for key, _ in state.view.scan(tables.DUE, b"", b"", 1_000_000):
+        row = state.view.get(tables.MESSAGE, key[-ids.KEY_LENGTH :])
+        if row is not None:
+            queued[records.decode_message(row).client] += 1
     if held != state.working.held:
         wrong.append(f"the working set says {state.working.held}, holds {held}")
     wrong += [

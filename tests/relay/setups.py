@@ -5,6 +5,7 @@ from typing import NamedTuple
 from gateway.model.view import View
 from gateway.relay.lanes import WorkingSet
 from gateway.relay.parties import Carrier, Client, Match, Route
+from gateway.relay.receipt_map import Mode
 from gateway.relay.state import Policy, State
 from gateway.relay.turn import TurnMachine
 from gateway.throttle.limit import Limit
@@ -78,6 +79,7 @@ class Smsc(NamedTuple):
     always_receipts: bool = True
     receipt_timeout_s: float = 72 * HOUR_S
     throttle_pause_s: float = 1.0
+    receipt_id_mode: Mode = "same"
 
 
 class Way(NamedTuple):
@@ -130,4 +132,5 @@ def _carrier(smsc: Smsc, policy: Policy) -> Carrier:
         always_receipts=smsc.always_receipts,
         receipt_timeout_s=smsc.receipt_timeout_s,
         throttle_pause_s=smsc.throttle_pause_s,
+        receipt_id_mode=smsc.receipt_id_mode,
     )

@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.model import ids, tables
-from gateway.relay import answers
+from gateway.relay import receipt_map
 from gateway.relay.answers import ATTEMPTS_MAX
 from gateway.smpp import consts
 from gateway.smpp.codec import message_id_body
@@ -19,7 +19,7 @@ from tests.relay.setups import (
     campaign,
     limits,
 )
-from tests.relay.world import World, outcome_of
+from tests.relay.world import WALK, World, outcome_of
 
 ASKED = Setup(carriers=(Smsc(always_receipts=False),))
 """A carrier that is asked for a receipt only when the client asks."""
@@ -35,7 +35,7 @@ def test_a_message_that_was_taken_is_submitted_and_awaits_its_receipt() -> None:
 
     assert "submitted" == world.state_of(message_id)
     assert [] == list(world.disk.flights())
-    assert {carrier_id} == set(world.state.carriers["carrier-a"].awaiting)
+    assert {carrier_id} == set(world.state.carriers["carrier-a"].receipts._waiting)
     assert 1 == world.state.carriers["carrier-a"].submitted
     assert [] == client.inbox
 
@@ -319,13 +319,13 @@ def test_a_response_without_an_id_is_still_a_yes() -> None:
 
     assert ["submitted"] * 2 == [world.state_of(one) for one in (first, second)]
     world.tick(73 * HOUR_S)
-    for _ in range(8):
+    for _ in range(WALK + 2):
         world.tick(10.0)
     assert ["unknown"] * 2 == [world.state_of(one) for one in (first, second)]
 
 
 def test_of_the_oldest_only_the_id_is_kept_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answers, "RECENT_MAX", 2)
+    monkeypatch.setattr(receipt_map, "RECENT_MAX", 2)
     world = World()
     client = world.connect()
     link = world.bind()
@@ -333,7 +333,10 @@ def test_of_the_oldest_only_the_id_is_kept_in_memory(monkeypatch: pytest.MonkeyP
     world.receipt(link, carrier_ids[2])
     carrier_ids += [world.respond(link, world.accepted(client)) for _ in range(2)]
     carrier = world.state.carriers["carrier-a"]
-    kept = {carrier_id: isinstance(found, int) for carrier_id, found in carrier.awaiting.items()}
+    kept = {
+        carrier_id: isinstance(found, int)
+        for carrier_id, found in carrier.receipts._waiting.items()
+    }
 
     assert {
         carrier_ids[0]: True,
@@ -341,7 +344,7 @@ def test_of_the_oldest_only_the_id_is_kept_in_memory(monkeypatch: pytest.MonkeyP
         carrier_ids[3]: False,
         carrier_ids[4]: False,
     } == kept
-    assert 2 == len(carrier.recent)
+    assert 2 == len(carrier.receipts._recent)
 
 
 def test_campaigns_are_paused_one_by_one() -> None:

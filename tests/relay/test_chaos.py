@@ -6,7 +6,17 @@ A failing seed replays itself: `make test ARGS='tests/relay/test_chaos.py -k "[7
 import pytest
 
 from gateway.model import states
-from gateway.relay import answers, lanes, outbox, receipts, recover, schedule, sweep
+from gateway.relay import (
+    lanes,
+    outbox,
+    rebuild,
+    receipt_map,
+    receipts,
+    recover,
+    runs,
+    schedule,
+    sweep,
+)
 from tests.relay.chaos import Chaos, most_in
 
 SEEDS = 30
@@ -20,7 +30,11 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lanes, "SPARED", 2)
     monkeypatch.setattr(outbox, "READY_MAX", 8)
     monkeypatch.setattr(outbox, "OUTBOX_ROW", 4)
-    monkeypatch.setattr(answers, "RECENT_MAX", 10)
+    monkeypatch.setattr(receipt_map, "RECENT_MAX", 10)
+    monkeypatch.setattr(receipt_map, "OLD_MAX", 10)
+    monkeypatch.setattr(receipt_map, "SPILL", 5)
+    monkeypatch.setattr(runs, "RUN", 8)
+    monkeypatch.setattr(rebuild, "BITE", 7)
     monkeypatch.setattr(receipts, "ORPHANS_MAX", 50)
     monkeypatch.setattr(recover, "PAGE", 7)
     monkeypatch.setattr(schedule, "PUMP_MAX", 40)

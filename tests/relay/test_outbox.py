@@ -9,7 +9,7 @@ from gateway.smpp import consts
 from gateway.smpp.events import Answer
 from tests.relay.links import CarrierLink, ClientLink, sm_of
 from tests.relay.setups import DAY_S, HOUR_S, NUMBER, Setup, Shop, Smsc
-from tests.relay.world import World
+from tests.relay.world import WALK, World
 
 
 def owing(count: int, setup: Setup | None = None, *, per_turn: int = 1) -> World:
@@ -405,10 +405,11 @@ def test_a_client_that_is_not_configured_any_more_is_warned_of_and_kept() -> Non
 
 
 def sweep(world: World) -> None:
-    """One whole walk of the sweep."""
-    for _ in range(10):
-        world.tick(1.0)
-    world.tick(10.0)
+    """One whole walk of the sweep, from where it stands."""
+    for _ in range(2):
+        world.tick(10.0)
+        for _ in range(WALK):
+            world.tick(1.0)
 
 
 @pytest.mark.parametrize("configured", [True, False])
@@ -486,7 +487,7 @@ def test_what_is_on_its_way_back_from_a_lost_link_is_dropped_the_next_time() -> 
     assert turn is not None
     world.disconnect(client)
     world.pass_time(2 * HOUR_S)
-    for _ in range(10):
+    for _ in range(WALK + 2):
         world.pass_time(1.0)
         world.core.tick(world.now)
     world.commit(turn)

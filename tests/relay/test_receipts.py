@@ -3,12 +3,12 @@
 import pytest
 
 from gateway.model import ids, tables
-from gateway.relay import answers, receipts
+from gateway.relay import receipt_map, receipts
 from gateway.smpp import consts
 from gateway.smpp.codec import encode_sm
 from tests.relay.links import CarrierLink, ClientLink
 from tests.relay.setups import HOUR_S, NUMBER, Setup, Smsc, Way
-from tests.relay.world import HANDSET, World, outcome_of
+from tests.relay.world import HANDSET, WALK, World, outcome_of
 
 
 def submitted(setup: Setup | None = None) -> tuple[World, ClientLink, CarrierLink, int, bytes]:
@@ -112,7 +112,7 @@ def test_the_same_receipt_twice_changes_nothing() -> None:
         world.settle()
 
     assert "delivered" == world.state_of(message_id)
-    assert (1, 1) == (len(client.inbox), world.state.counters.orphans)
+    assert (1, 1) == (len(client.inbox), world.state.counters.repeated)
 
 
 def test_two_receipts_in_one_turn_end_it_once() -> None:
@@ -158,7 +158,7 @@ def test_a_receipt_before_its_response_is_kept_and_matched(*, same_turn: bool) -
 
     assert ("failed", b"007") == (world.state_of(message_id), world.ending(message_id).error)
     assert (1, {}) == (len(client.inbox), world.disk.rows[tables.ORPHAN])
-    assert {} == world.state.carriers["carrier-a"].awaiting
+    assert 0 == world.state.carriers["carrier-a"].receipts.awaited
 
 
 def test_an_orphan_survives_a_crash_but_not_an_hour() -> None:
@@ -171,7 +171,7 @@ def test_an_orphan_survives_a_crash_but_not_an_hour() -> None:
     carrier = world.state.carriers["carrier-a"]
     assert {b"nobody's"} == set(carrier.orphans)
     world.tick(HOUR_S)
-    for _ in range(7):
+    for _ in range(WALK + 2):
         world.tick(1.0)
 
     assert ({}, {}) == (carrier.orphans, world.disk.rows[tables.ORPHAN])
@@ -224,9 +224,9 @@ def test_a_receipt_after_a_crash_finds_its_message() -> None:
 def test_a_receipt_of_a_message_that_left_memory_reads_its_row(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(answers, "RECENT_MAX", 0)
+    monkeypatch.setattr(receipt_map, "RECENT_MAX", 0)
     world, client, link, message_id, carrier_id = submitted()
-    assert [message_id] == list(world.state.carriers["carrier-a"].awaiting.values())
+    assert [message_id] == list(world.state.carriers["carrier-a"].receipts._waiting.values())
     world.receipt(link, carrier_id)
     world.settle()
 
@@ -243,7 +243,7 @@ def test_a_receipt_whose_rows_are_damaged_is_counted(table: int) -> None:
     if table == tables.MESSAGE:
         world.crash()
     else:
-        world.state.carriers["carrier-a"].awaiting[carrier_id] = message_id
+        world.state.carriers["carrier-a"].receipts._waiting[carrier_id] = message_id
     link = world.bind()
     sequence_number = world.receipt(link, carrier_id)
     world.settle()
@@ -262,7 +262,7 @@ def test_an_id_that_the_carrier_gave_out_again_is_the_newer_messages() -> None:
     new = world.accepted(client)
     world.respond(link, new, carrier_id=b"1")
     world.tick(2 * HOUR_S)  # the old one's receipt did not come
-    for _ in range(8):
+    for _ in range(WALK + 2):
         world.tick(1.0)
     assert ["unknown", "submitted"] == [world.state_of(one) for one in (old, new)]
     world.receipt(link, b"1")

@@ -76,7 +76,7 @@ def test_all_of_a_busy_gateway_is_there_again() -> None:
 
     assert 3 == queued == world.client().queued
     assert world.state.totals.accepted == sum(world.state.totals.in_state) == sum(totals)
-    assert ({b"awaited"}, {b"orphaned"}) == (set(carrier.awaiting), set(carrier.orphans))
+    assert ({b"awaited"}, {b"orphaned"}) == (set(carrier.receipts._waiting), set(carrier.orphans))
     assert 1 == world.client().outbox.rows
     assert {} == world.disk.rows[tables.IN_FLIGHT]
     assert 5 == world.state.counters.in_doubt
@@ -141,7 +141,7 @@ def test_tables_are_read_a_page_at_a_time(monkeypatch: pytest.MonkeyPatch) -> No
     world.settle()
     world.crash()
 
-    assert 5 == len(world.state.carriers["carrier-a"].awaiting)
+    assert 5 == len(world.state.carriers["carrier-a"].receipts)
 
 
 # What is not configured any more
@@ -227,7 +227,7 @@ def test_a_carrier_that_is_gone_is_not_awaited() -> None:
     world.crash(Setup(carriers=(Smsc("other"),), routes=(Way(carriers=(("other", 1.0),)),)))
     carrier = world.state.carriers["other"]
 
-    assert ({}, {}) == (carrier.awaiting, carrier.orphans)
+    assert (0, {}) == (len(carrier.receipts), carrier.orphans)
 
 
 def test_a_bind_that_is_gone_leaves_nothing_in_flight() -> None:

@@ -12,9 +12,10 @@ import itertools
 from typing import Any, Final
 
 from gateway.model import ids, records, states, tables
-from gateway.model.now import Now
+from gateway.model.now import Boot, Now
 from gateway.model.records import Ending, Message
 from gateway.registry.importer import parse
+from gateway.relay import sweep
 from gateway.relay import turn as turns
 from gateway.relay.core import Core
 from gateway.relay.parties import Bind, Client
@@ -33,6 +34,8 @@ WALL: Final = 1_790_000_000.0
 """2026-09-21, a Monday, early in the day in America/Los_Angeles."""
 
 HANDSET: Final = "13105550123"
+WALK: Final = len(sweep._WALK)
+"""Tables that the sweep walks over, one a bite while there is little in them."""
 TURNS_MAX: Final = 1_000
 """Rounds in which the gateway must come to rest."""
 
@@ -50,12 +53,16 @@ class Done:
 class World:
     """One gateway and all around it."""
 
-    def __init__(self, setup: Setup | None = None, *, audited: bool = True) -> None:
+    def __init__(
+        self, setup: Setup | None = None, *, audited: bool = True, rebuilds: bool = True
+    ) -> None:
         self.setup = Setup() if setup is None else setup
         self.disk = Disk()
         self.clock = Clock(1_000.0, WALL)
         self.sent: list[Sent] = []
         self.audited = audited
+        self.rebuilds = rebuilds
+        """Whether a start reads what awaits a receipt at once, not a bite a tick."""
         self.warnings: list[str] = []
         self.links: dict[int, CarrierLink | ClientLink] = {}
         self._link_ids = itertools.count(1)
@@ -74,11 +81,13 @@ class World:
         self.core = Core(self.state)
         for carrier in self.state.carriers.values():
             carrier.binds = {index: Bind(carrier, index) for index in range(2)}
-        self.warnings = self.core.start(self.now)
+        self.warnings = self.core.start(self.now, Boot(b"boot", 0.0))
         turn = self.take()
         if turn is not None:
             self.commit(turn)
             self.machine.committed(turn)
+        while self.rebuilds and not self.core.rebuild.is_done:
+            self.core.rebuild.step(self.state, self.now._replace(monotonic=float("inf")))
 
     def crash(self, setup: Setup | None = None) -> None:
         """A kill -9 and a restart: the links are gone, and what was not committed never was."""
@@ -185,6 +194,7 @@ class World:
         registered_delivery: int = 1,
         priority: int = 0,
         validity: bytes = b"",
+        schedule: bytes = b"",
         dest_ton: int = 1,
         data_coding: int = 0,
         tlvs: bytes = b"",
@@ -199,6 +209,7 @@ class World:
             destination_addr=to.encode(),
             priority_flag=priority,
             validity_period=validity,
+            schedule_delivery_time=schedule,
             registered_delivery=registered_delivery,
             data_coding=data_coding,
             short_message=text,

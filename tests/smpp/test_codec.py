@@ -327,3 +327,16 @@ def test_a_pdu_is_its_header_and_its_body() -> None:
 
     assert bytes.fromhex("00000012 80000004 00000058 00000007 6100") == encoded
     assert (18, consts.SUBMIT_SM_RESP, 0x58, 7) == codec.HEADER.unpack_from(encoded)
+
+
+@pytest.mark.parametrize("validity", [b"", b"261123120000000+"])
+@given(fields=SM_FIELDS)
+def test_other_times_change_nothing_else(validity: bytes, fields: dict[str, Any]) -> None:
+    sm = sm_of(**fields)
+    body, sm_at = codec.with_times(sm, validity)
+    expected = codec.encode_sm(
+        **fields | {"schedule_delivery_time": b"", "validity_period": validity}
+    )
+
+    assert expected == body
+    assert sm_at == len(body) - len(sm.short_message) - len(sm.tlvs)

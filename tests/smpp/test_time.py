@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from smpp.pdu import smpp_time
 
-from gateway.smpp.time import parse_time, receipt_date
+from gateway.smpp.time import format_time, parse_time, receipt_date
 
 NOON = 1795435200.0  # 2026-11-23 12:00:00 UTC
 DAY = 86400.0
@@ -104,3 +104,11 @@ def test_a_receipt_date_is_the_minute_in_utc(wall: float) -> None:
     at = datetime.datetime.fromtimestamp(wall, datetime.UTC)
 
     assert f"{at:%y%m%d%H%M}".encode() == receipt_date(wall)
+
+
+@given(st.floats(0, 3e9))
+def test_a_time_that_is_written_is_read_as_the_same_second(wall: float) -> None:
+    written = format_time(wall + 946_684_800)  # all years are 20YY
+
+    assert 16 == len(written)
+    assert float(int(wall + 946_684_800)) == parse_time(written, NOON)

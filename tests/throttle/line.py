@@ -9,8 +9,7 @@ that of the last turn that was committed. `left` is the truth: what left, and wh
 from collections.abc import Callable
 
 from gateway.model.now import Now
-from gateway.throttle.limit import Charge, Limit
-from gateway.throttle.window import Slot
+from gateway.throttle.limit import Charge, Limit, Slots
 
 WALL = 1_790_000_000.25
 
@@ -19,7 +18,7 @@ class Turn:
     """What was charged in one turn, and when it will be on disk."""
 
     def __init__(self) -> None:
-        self.slots: list[Slot] = []
+        self.slots: Slots = []
         self.charges: list[Charge] = []
         self.row: bytes | None = None
         self.ends_at = 0.0

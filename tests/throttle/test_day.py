@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.model.now import Now
-from gateway.throttle.day import BORDER_S, DayCap, Days
+from gateway.throttle.day import BORDER_S, DayCap, Days, Leaving
 
 LA = ZoneInfo("America/Los_Angeles")
 HOUR = 3_600.0
@@ -51,6 +51,16 @@ def cap_of(limit: int, clocks: Clocks) -> DayCap:
     return DayCap(limit, Days("America/Los_Angeles", clocks.now))
 
 
+def send(cap: DayCap, now: Now, segments: int) -> tuple[int, ...]:
+    """Charges, and the turn leaves at once."""
+    slots: list[Leaving] = []
+    charged = cap.charge(now, segments, slots)
+    cap.close()
+    for slot in slots:
+        slot.stamp = now.monotonic
+    return charged
+
+
 def is_free(cap: DayCap, now: Now, segments: int = 1) -> bool:
     return cap.free_at(now, segments) <= now.monotonic
 
@@ -76,7 +86,7 @@ def test_a_backlog_gets_the_limit_once_a_day_through_daylight_saving(date: datet
     left: dict[datetime.date, int] = {}
     for _ in range(4 * 80):
         while is_free(cap, clocks.now):
-            cap.charge(clocks.now, 1)
+            send(cap, clocks.now, 1)
             day = datetime.datetime.fromtimestamp(clocks.now.wall, LA).date()
             left[day] = left.get(day, 0) + 1
         clocks.go(HOUR / 4)
@@ -124,7 +134,7 @@ def test_a_process_that_slept_for_days_wakes_up_in_the_right_one() -> None:
 def test_a_cap_holds_until_the_zone_has_a_new_day() -> None:
     clocks = noon()
     cap = cap_of(5, clocks)
-    cap.charge(clocks.now, 5)
+    send(cap, clocks.now, 5)
 
     assert pytest.approx(clocks.now.monotonic + 12 * HOUR) == cap.free_at(clocks.now, 1)
     assert not is_free(cap, clocks.go(12 * HOUR - 0.001))
@@ -141,7 +151,7 @@ def test_a_message_that_no_day_can_hold_never_goes() -> None:
 def test_all_segments_of_a_message_fit_or_none() -> None:
     clocks = noon()
     cap = cap_of(5, clocks)
-    cap.charge(clocks.now, 3)
+    send(cap, clocks.now, 3)
 
     assert is_free(cap, clocks.now, 2)
     assert not is_free(cap, clocks.now, 3)
@@ -150,7 +160,7 @@ def test_all_segments_of_a_message_fit_or_none() -> None:
 def test_used_today_is_todays() -> None:
     clocks = noon()
     cap = cap_of(5, clocks)
-    cap.charge(clocks.now, 3)
+    send(cap, clocks.now, 3)
 
     assert 3 == cap.used_today(clocks.now)
     assert 0 == cap.used_today(clocks.go(DAY))
@@ -165,12 +175,12 @@ def test_within_5_s_of_the_reset_a_segment_is_charged_to_both_days() -> None:
     today = cap.days.turn_over(clocks.now)
 
     clocks.go(12 * HOUR - BORDER_S - 0.1)
-    assert (today,) == cap.charge(clocks.now, 1)
+    assert (today,) == send(cap, clocks.now, 1)
     clocks.go(0.1)
-    assert (today, today + 1) == cap.charge(clocks.now, 2)
+    assert (today, today + 1) == send(cap, clocks.now, 2)
     assert (3, 2) == (cap.used[today], cap.used[today + 1])
     clocks.go(BORDER_S)
-    assert (today + 1,) == cap.charge(clocks.now, 1)
+    assert (today + 1,) == send(cap, clocks.now, 1)
     assert 3 == cap.used_today(clocks.now)
 
 
@@ -178,7 +188,7 @@ def test_at_the_border_both_days_must_have_room() -> None:
     clocks = noon()
     cap = cap_of(5, clocks)
     clocks.go(12 * HOUR - 4.0)
-    cap.charge(clocks.now, 4)
+    send(cap, clocks.now, 4)
 
     assert not is_free(cap, clocks.now, 2)
     assert is_free(cap, clocks.now, 1)
@@ -199,7 +209,7 @@ def test_a_carriers_clock_up_to_5_s_off_never_sees_more_than_the_cap(
     left = []
     for gap in gaps:
         while is_free(cap, clocks.now):
-            cap.charge(clocks.now, 1)
+            send(cap, clocks.now, 1)
             left.append(clocks.now.wall)
         clocks.go(gap)
 
@@ -216,10 +226,10 @@ def test_a_refund_goes_to_the_days_that_were_charged() -> None:
     clocks = noon()
     cap = cap_of(5, clocks)
     today = cap.days.turn_over(clocks.now)
-    early = cap.charge(clocks.now, 2)
-    late = cap.charge(clocks.go(12 * HOUR - 1.0), 3)
+    early = send(cap, clocks.now, 2)
+    late = send(cap, clocks.go(12 * HOUR - 1.0), 3)
     clocks.go(2.0)
-    cap.charge(clocks.now, 1)
+    send(cap, clocks.now, 1)
     assert {today: 5, today + 1: 4} == cap.used
 
     cap.refund(early, 2)
@@ -231,9 +241,9 @@ def test_a_refund_goes_to_the_days_that_were_charged() -> None:
 def test_a_refund_of_a_day_that_is_forgotten_changes_nothing() -> None:
     clocks = noon()
     cap = cap_of(5, clocks)
-    charged = cap.charge(clocks.now, 2)
+    charged = send(cap, clocks.now, 2)
     for _ in range(3):
-        cap.charge(clocks.go(DAY), 1)
+        send(cap, clocks.go(DAY), 1)
 
     cap.refund(charged, 2)
 
@@ -244,7 +254,7 @@ def test_a_refund_of_a_day_that_is_forgotten_changes_nothing() -> None:
 def test_what_was_used_is_carried_over_a_restart() -> None:
     clocks = noon()
     before = cap_of(5, clocks)
-    before.charge(clocks.now, 4)
+    send(before, clocks.now, 4)
     after = DayCap(5, Days("America/Los_Angeles", clocks.go(HOUR)), before.used)
 
     assert not is_free(after, clocks.now, 2)
@@ -258,7 +268,7 @@ def test_what_was_used_is_carried_over_a_restart() -> None:
 def test_a_step_of_the_wall_clock_opens_no_day_by_itself(hours: float) -> None:
     clocks = noon()
     cap = cap_of(5, clocks)
-    cap.charge(clocks.now, 5)
+    send(cap, clocks.now, 5)
     reset = clocks.now.monotonic + 12 * HOUR
 
     clocks.go(11.5 * HOUR)
@@ -271,7 +281,7 @@ def test_a_step_of_the_wall_clock_opens_no_day_by_itself(hours: float) -> None:
 def test_a_clock_that_was_set_forward_opens_the_day_when_it_truly_begins() -> None:
     clocks = noon()
     cap = cap_of(5, clocks)
-    cap.charge(clocks.now, 3)
+    send(cap, clocks.now, 3)
     clocks.step(HOUR)
 
     # By the wall clock an hour too late, by the other one just in time.
@@ -282,12 +292,12 @@ def test_a_clock_that_was_set_forward_opens_the_day_when_it_truly_begins() -> No
 def test_a_clock_that_was_set_back_opens_the_day_late_but_only_once() -> None:
     clocks = noon()
     cap = cap_of(5, clocks)
-    cap.charge(clocks.now, 5)
+    send(cap, clocks.now, 5)
     clocks.step(-HOUR)
 
     assert not is_free(cap, clocks.go(12 * HOUR))
     assert is_free(cap, clocks.go(HOUR))
-    cap.charge(clocks.now, 5)
+    send(cap, clocks.now, 5)
     clocks.step(-HOUR)
     assert not is_free(cap, clocks.now)
     assert not is_free(cap, clocks.go(HOUR + 1.0))
@@ -301,7 +311,7 @@ def test_between_the_two_clocks_midnights_both_days_are_charged() -> None:
     clocks.step(-HOUR)
     clocks.go(12 * HOUR + 60.0)
 
-    assert (today, today + 1) == cap.charge(clocks.now, 1)
+    assert (today, today + 1) == send(cap, clocks.now, 1)
 
 
 @given(
@@ -328,7 +338,7 @@ def test_no_true_day_gets_more_than_the_cap_whatever_the_wall_clock_does(
             clocks.step(pending.pop(0)[1] * HOUR)
         for _ in range(count):
             if is_free(cap, clocks.now):
-                cap.charge(clocks.now, 1)
+                send(cap, clocks.now, 1)
                 true_wall = clocks.now.monotonic + offset
                 day = datetime.datetime.fromtimestamp(true_wall, LA).date()
                 left[day] = left.get(day, 0) + 1
@@ -350,7 +360,7 @@ def test_no_true_day_gets_more_than_the_cap_through_a_step_that_is_mended(
     def go(duration_s: float) -> None:
         for _ in range(int(duration_s / 300)):
             if is_free(cap, clocks.go(300)):
-                cap.charge(clocks.now, 1)
+                send(cap, clocks.now, 1)
                 true_wall = clocks.now.monotonic + offset
                 day = datetime.datetime.fromtimestamp(true_wall, LA).date()
                 left[day] = left.get(day, 0) + 1
@@ -362,3 +372,46 @@ def test_no_true_day_gets_more_than_the_cap_through_a_step_that_is_mended(
     go(72 * HOUR)
 
     assert max(left.values()) == 20
+
+
+# Turns that take long
+
+
+def test_what_has_not_left_when_a_day_opens_is_charged_to_it_too() -> None:
+    clocks = Clocks(midnight(datetime.date(2026, 9, 21)) - 20.0)
+    cap = cap_of(5, clocks)
+    slots: list[Leaving] = []
+    (today,) = cap.charge(clocks.now, 3, slots)
+    cap.close()
+    cap.charge(clocks.now, 1, slots)
+    cap.close()
+    slots[0].stamp = clocks.now.monotonic  # the first turn leaves in time, the second does not
+    clocks.go(40.0)
+
+    assert 1 == cap.used_today(clocks.now)
+    assert {today: 4, today + 1: 1} == cap.used
+    assert (True, False) == (is_free(cap, clocks.now, 4), is_free(cap, clocks.now, 5))
+    slots[1].stamp = clocks.now.monotonic
+    send(cap, clocks.now, 4)
+    assert {today: 4, today + 1: 5} == cap.used
+
+
+def test_what_was_charged_to_both_days_is_not_charged_to_the_second_again() -> None:
+    clocks = Clocks(midnight(datetime.date(2026, 9, 21)) - 2.0)
+    cap = cap_of(5, clocks)
+    slots: list[Leaving] = []
+    today, tomorrow = cap.charge(clocks.now, 3, slots)
+    cap.close()
+    clocks.go(10.0)
+
+    assert ([], 3) == (slots, cap.used_today(clocks.now))
+    assert {today: 3, tomorrow: 3} == cap.used
+
+
+def test_turns_that_have_left_are_forgotten() -> None:
+    clocks = noon()
+    cap = cap_of(1_000, clocks)
+    for _ in range(50):
+        send(cap, clocks.now, 1)
+
+    assert 1 == len(cap._leaving)

@@ -7,18 +7,19 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.model.now import Now
+from gateway.model.now import NO_BOOT, Boot, Now
 from gateway.throttle.day import Days
 from gateway.throttle.limit import Limit, Per
 from gateway.throttle.window import GUARD_S, NEVER
 from tests.throttle.line import WALL, Line, most_in
 
-NOW = Now(100.0, WALL)
+NOW = Now(100.25, WALL)
 ZONE = "America/Los_Angeles"
+BOOT = Boot(b"this boot", 7_000.0)
 
 
 def minute(segments: float = 10) -> Limit:
-    return Limit(key=b"C\0minute", per="minute", segments=segments)
+    return Limit(key=b"C\0minute", per="minute", segments=segments, boot=BOOT)
 
 
 def day(segments: float = 10) -> Limit:
@@ -155,6 +156,38 @@ def test_a_wall_clock_that_was_set_back_expires_nothing_early() -> None:
     assert NOW.monotonic + 60 < after.free_at(NOW, 1)
 
 
+@pytest.mark.parametrize("step_s", [-86_400.0, -3_600.0, 3_600.0, 86_400.0])
+def test_a_wall_clock_that_steps_before_a_restart_changes_no_minute(step_s: float) -> None:
+    before = minute()
+    before.charge(NOW, 10, [])
+    after = minute()
+    after.restore(before.row(), Now(NOW.monotonic + 5.0, NOW.wall + step_s))
+
+    assert NOW.monotonic + 60.0 <= after.free_at(later(5), 1) <= NOW.monotonic + 65.1
+
+
+@pytest.mark.parametrize("boot", [Boot(b"the next", 50.0), NO_BOOT])
+def test_after_a_reboot_a_minute_starts_closed(boot: Boot) -> None:
+    before = minute()
+    before.charge(NOW, 1, [])
+    for row in (before.row(), b"\x90", msgspec.msgpack.encode([[1, 1]])):
+        after = Limit(key=b"C\0minute", per="minute", segments=10, boot=boot)
+        after.restore(row, NOW)
+
+        assert NOW.monotonic + 60.0 <= after.free_at(NOW, 1)
+        again = Limit(key=b"C\0minute", per="minute", segments=10, boot=boot)
+        again.restore(after.row(), later(30))
+        assert NOW.monotonic + 60.0 <= again.free_at(later(30), 1)
+        assert after.free_at(later(61), 10) <= later(61).monotonic
+
+
+def test_a_minute_that_was_never_used_is_open_whatever_the_boot() -> None:
+    after = minute()
+    after.restore(None, NOW)
+
+    assert after.free_at(NOW, 10) <= NOW.monotonic
+
+
 MINUTES = (1, 3, 10, 240, 0.5, 0.2, 1.01, 7.5)
 
 crashes = st.lists(
@@ -226,7 +259,7 @@ def test_a_minute_never_counts_less_than_what_left_across_crashes(
 def test_a_backlog_across_many_crashes_stays_within_the_limit(
     per: Per, segments: float, commit_s: float
 ) -> None:
-    line = Line(lambda _: Limit(key=b"C", per=per, segments=segments), commit_s=commit_s)
+    line = Line(lambda _: Limit(key=b"C", per=per, segments=segments, boot=BOOT), commit_s=commit_s)
     for place in range(30):
         line.pass_time(7.3 * (place % 5) + 0.3, backlog=True)
         line.crash(0.05 * place, committed=place % 2 == 0)
@@ -251,7 +284,8 @@ def test_a_rate_that_changes_keeps_its_count_and_its_row() -> None:
         limit.capacity,
         limit.used(NOW),
     )
-    assert [(int(WALL), 4)] == msgspec.msgpack.decode(limit.row(), type=list[tuple[int, int]])
+    second = int(NOW.monotonic + BOOT.offset_s)
+    assert [BOOT.id, [[second, 4]]] == msgspec.msgpack.decode(limit.row())
     limit.give_back(charge, unsent=True)
     assert 0 == limit.used(NOW)
 

@@ -88,7 +88,7 @@ def carrier_report(desk: Desk, carrier: Carrier, at: Now) -> CarrierReport:
         throttled=carrier.throttled,
         refused={status_name(status): count for status, count in carrier.refused.items()},
         orphans=carrier.orphaned,
-        awaiting=len(carrier.awaiting),
+        awaiting=carrier.receipts.awaited,
         paused={
             campaign: at.wall + until - at.monotonic
             for campaign, until in carrier.paused.items()

@@ -101,7 +101,10 @@ async def _decide(desk: Desk, args: Args, done: str, act: Act) -> Answer:
 
 
 async def _all(desk: Desk, args: Args, act: Act) -> int:
-    """Walks the parked once, from front to end: what is parked again meanwhile is left alone."""
+    """Walks the parked once, from front to end: what is parked again meanwhile is left alone.
+
+    What is held until a moment waits for no decision; by its id it can be named all the same.
+    """
     wanted_state, wanted_campaign = args.get("state"), args.get("campaign")
     count, after = 0, b""
     while rows := waiting.parked(desk.office.state, after, BITE):
@@ -109,7 +112,8 @@ async def _all(desk: Desk, args: Args, act: Act) -> int:
         chosen = [
             ids.from_key(key)
             for key, row in rows
-            if wanted_state in (None, states.NAMES[row.state])
+            if not row.until
+            and wanted_state in (None, states.NAMES[row.state])
             and wanted_campaign in (None, waiting.lane_of(row)[1])
         ]
         count += await _in_bites(desk, chosen, act)

@@ -174,13 +174,19 @@ def _stored(state: State, key: bytes) -> tuple[Message, bytes, int] | None:
 
 
 def _keep_orphan(state: State, carrier: Carrier, found: Receipt, now: Now) -> None:
+    folded = carrier.receipts.receipt_fold(found.message_id)
+    key = orphan_key(carrier, folded)
+    row = state.view.get(tables.ORPHAN, key)
+    if row is not None:
+        earlier = records.decode_orphan(row).message_state
+        if earlier not in {found.state, consts.UNKNOWN}:
+            state.counters.repeated += 1  # how a message ended is what was said first
+            return
+        if folded not in carrier.orphans:
+            carrier.orphans_unloaded -= 1  # it comes again: into memory, too
     state.counters.orphans += 1
     carrier.orphaned += 1
     orphan = Orphan(now.wall, found.message_id, found.state, found.error)
-    folded = carrier.receipts.receipt_fold(found.message_id)
-    key = orphan_key(carrier, folded)
-    if folded not in carrier.orphans and state.view.get(tables.ORPHAN, key) is not None:
-        carrier.orphans_unloaded -= 1  # it comes again: into memory, too
     state.machine.open.writes[tables.ORPHAN][key] = records.encode(orphan)
     carrier.orphans[folded] = orphan
     if len(carrier.orphans) > ORPHANS_MAX:

@@ -73,7 +73,10 @@ class Carrier:
         """As long as it is, it only answers."""
         self._lost_share = script.rates.lost
         self._window = script.windows[name]
-        self._always = next(c for c in script.setup.carriers if c.name == name).always_receipts
+        smsc = next(one for one in script.setup.carriers if one.name == name)
+        self._always = smsc.always_receipts
+        self._mode = smsc.receipt_id_mode
+        self._timeout_s = smsc.receipt_timeout_s
         self._latency_s = self.random.choice([0.005, 0.05, 0.3])
         self._link_ids = link_ids
         self._ids = itertools.count(0xA001)
@@ -93,7 +96,8 @@ class Carrier:
         return 0.01 if self.is_well or self.is_calm else self.random.expovariate(1.0)
 
     def _connect(self, index: int) -> None:
-        if not self.gateway.ready or index in self.links:
+        gateway = self.gateway
+        if not gateway.ready or index in self.links or self.name not in gateway.state.carriers:
             return
         link = CarrierLink(
             next(self._link_ids),
@@ -126,11 +130,21 @@ class Carrier:
         if status != consts.ESME_ROK:
             self._answer(link, sequence_number, status, b"")
             return
-        carrier_id = b"%s-%x" % (self.name.encode(), next(self._ids))
+        number = next(self._ids)
+        carrier_id = self._spelled(number, in_answer=True)
         answer_s = self._answer(link, sequence_number, status, message_id_body(carrier_id))
         asked = self._always or message.registered_delivery & 3
         if asked or self.random.random() < UNASKED:
-            self._tell(carrier_id, answer_s)
+            self._tell(number, answer_s)
+
+    def _spelled(self, number: int, *, in_answer: bool) -> bytes:
+        """Its id of a message, as it writes it here: zeros, case and base differ."""
+        if self._mode == "same":
+            text = b"%x" % number if in_answer else b"%X" % number
+            zeros = number % 3 if in_answer else number % 2
+            return b"0" * zeros + text
+        is_hex = (self._mode == "resp_hex_receipt_dec") == in_answer
+        return b"%08X" % number if is_hex else b"%d" % number
 
     def _verdict(self) -> int:
         if self.is_well or self.is_calm:
@@ -159,7 +173,7 @@ class Carrier:
 
     # What it tells
 
-    def _tell(self, carrier_id: bytes, answer_s: float) -> None:
+    def _tell(self, number: int, answer_s: float) -> None:
         end = consts.DELIVERED if self.is_calm else self.random.choice(ENDS)
         chance = self.random.random()
         if self.is_well or self.is_calm:
@@ -180,12 +194,15 @@ class Carrier:
         at_s = answer_s * self.random.random() if early else answer_s
         for state in said:
             at_s += 0.0 if early else self.random.expovariate(1 / (4 * self._latency_s))
-            self.gateway.watch.receipts.said(self.name, carrier_id, state)
-            self.agenda.after(at_s, lambda s=state: self._receipt(carrier_id, s))  # type: ignore[misc]
+            known = self._spelled(number, in_answer=True)
+            self.gateway.watch.receipts.said(self.name, known, state)
+            self.agenda.after(at_s, lambda s=state: self._receipt(number, s))  # type: ignore[misc]
             if not self.is_well and self.random.random() < 0.02:
-                at_s += self.random.uniform(5.0, 60.0)
+                at_s += self.random.choice((self.random.uniform(5.0, 60.0), self._timeout_s))
 
-    def _receipt(self, carrier_id: bytes, state: int) -> None:
+    def _receipt(self, number: int, state: int) -> None:
+        carrier_id = self._spelled(number, in_answer=False)
+        known = self._spelled(number, in_answer=True)
         wall = self.gateway.clock.true_wall
         body = encode_receipt(
             message_id=carrier_id,
@@ -197,12 +214,12 @@ class Carrier:
             dest_ton_npi=b"\x01\x01",
             destination_addr=b"12025550100",
         )
-        self._due.append(Due(body, b"receipt %b %d" % (carrier_id, state), (carrier_id, state)))
+        self._due.append(Due(body, b"receipt %b %d" % (carrier_id, state), (known, state)))
         self._flush()
 
     def stray_receipt(self) -> None:
         """For an id that nobody knows."""
-        self._receipt(b"stray-%x" % next(self._ids), consts.DELIVERED)
+        self._receipt(next(self._ids), consts.DELIVERED)
 
     def handset(self, number: str, text: bytes) -> None:
         """A handset sends something to one of our numbers."""

@@ -12,6 +12,7 @@ from typing import Final
 from gateway.relay.turn import Owed
 from gateway.smpp import consts
 from gateway.smpp.codec import encode_sm
+from gateway.smpp.time import format_time
 from tests.sim.gateway import Gateway
 from tests.sim.links import ClientLink
 from tests.sim.script import CALM, Script
@@ -33,6 +34,10 @@ VALIDITIES: Final = (
     b"000000000030000R",
     b"000000001000000R",  # 10 minutes
 )
+
+
+SCHEDULES_S: Final = (*[None] * 12, -60.0, 2.0, 30.0, 120.0)
+"""When a message is to be sent, from now; a moment that has passed means at once."""
 
 
 class Client:
@@ -114,6 +119,7 @@ class Client:
     def submit(self, link: ClientLink, source: str, *, is_plain: bool = False) -> None:
         """One submit_sm."""
         draw = self.random
+        wished_s = None if is_plain else draw.choice(SCHEDULES_S)
         area = "1310555" if is_plain or draw.random() < 0.85 else "4420718"
         link.send(
             next(self._sequence),
@@ -125,11 +131,18 @@ class Client:
                 dest_addr_npi=1,
                 destination_addr=b"%s%04d" % (area.encode(), draw.randrange(200)),
                 priority_flag=0 if is_plain else draw.choice((0, 0, 0, 1, 2, 3)),
-                validity_period=b"" if is_plain else draw.choice(VALIDITIES),
+                schedule_delivery_time=b"" if wished_s is None else self._moment(wished_s),
+                validity_period=b"" if is_plain or wished_s else draw.choice(VALIDITIES),
                 registered_delivery=draw.choice((0, 1, 1, 1, 2)),
                 short_message=b"x" * (5 if is_plain else draw.choice(TEXTS)),
             ),
         )
+
+    def _moment(self, wished_s: float) -> bytes:
+        """Relative, or absolute in some zone."""
+        if wished_s > 0.0 and self.random.random() < 0.5:
+            return b"00000000%02d%02d000R" % divmod(int(wished_s), 60)
+        return format_time(self.gateway.clock.true_wall + wished_s)
 
     def got_answer(self, sequence_number: int, status: int, message_id: int) -> None:
         assert sequence_number > 0

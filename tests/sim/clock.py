@@ -1,8 +1,8 @@
 """Clock: virtual time, and the agenda of what happens when.
 
 There is one true time, which only the agenda moves. The two clocks that the gateway is shown follow
-it: `monotonic` from an origin of its own (a reboot changes it), `wall` with whatever step somebody
-has set it by. What carriers and calendars count, they count by true time.
+it: `monotonic` from an origin that each process has for itself, `wall` with whatever step somebody
+has set it by. The machine's own monotonic clock goes on from one process to the next, until it boots. What carriers and calendars count, they count by true time.
 
 Two things of the same moment happen in the order in which they were put on the agenda, so one seed
 is one run.
@@ -11,7 +11,7 @@ is one run.
 import heapq
 from collections.abc import Callable
 
-from gateway.model.now import Now
+from gateway.model.now import Boot, Now
 
 
 class Clock:
@@ -23,7 +23,9 @@ class Clock:
         self.step_s = 0.0
         """What the wall clock is wrong by."""
         self.origin_s = 1_000.0
-        """What the monotonic clock showed when the run began."""
+        """What the process's monotonic clock would have shown when the run began."""
+        self._boots = 1
+        self._boot_origin_s = 0.0
 
     @property
     def wall(self) -> float:
@@ -39,6 +41,19 @@ class Clock:
     def now(self) -> Now:
         """Both clocks, as the daemon reads them."""
         return Now(self.true_s + self.origin_s, self.wall)
+
+    @property
+    def boot(self) -> Boot:
+        """The machine's clock, as a process reads it at its start."""
+        return Boot(b"boot %d" % self._boots, self._boot_origin_s - self.origin_s)
+
+    def restarted(self, origin_s: float, *, booted: bool) -> None:
+        """A new process has another monotonic clock, a new boot the machine as well."""
+        self.origin_s = origin_s - self.true_s
+        self.step_s = 0.0
+        if booted:
+            self._boots += 1
+            self._boot_origin_s = -self.true_s
 
     def monotonic(self) -> float:
         """The monotonic clock, as the daemon reads it."""

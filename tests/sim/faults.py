@@ -18,8 +18,8 @@ from tests.sim.gateway import Gateway
 from tests.sim.links import CarrierLink, ClientLink
 from tests.sim.script import Programme, Script
 
-SLOW_S: Final = 1.5
-"""The slowest commit: two of them stay within `day.BORDER_S`."""
+SLOW_S: Final = (0.05, 0.5, 1.5, 9.0)
+"""Slow commits; the slowest is longer than `day.BORDER_S`."""
 
 STORM_S: Final = (3.0, 60.0)
 HOURS_S: Final = (3600.0, -3600.0, 86400.0, -86400.0)
@@ -46,7 +46,7 @@ class Faults:
 
     def commit_s(self) -> float:
         if self.is_on and self.random.random() < self.rates.slow_commit:
-            return self.random.uniform(0.02, SLOW_S)
+            return self.random.uniform(0.5, 1.0) * self.random.choice(SLOW_S)
         return self.random.uniform(0.001, 0.0045)
 
     def commit_fails(self) -> bool:
@@ -93,6 +93,8 @@ class Faults:
     def end(self) -> None:
         """All is well from here on, but for what has happened already."""
         self.is_on = False
+        if not self.script.has_spare and self.gateway.ready:
+            self._crash()  # its configuration names every carrier again
         self.gateway.clock.step_s = 0.0
         self.gateway.set_room("plenty")
 
@@ -111,13 +113,14 @@ class Faults:
             self.gateway.crash()
 
     def _restart_later(self) -> None:
-        """Sometimes the machine boots: its clocks are right then, the monotonic one is another."""
+        """Sometimes the machine boots, sometimes a carrier is not configured for a while."""
         clock = self.gateway.clock
 
         def start() -> None:
-            clock.step_s = 0.0
-            if self.random.random() < 0.2:
-                clock.origin_s = self.random.uniform(0.0, 1e6) - clock.true_s
+            self.gateway.watch.expiry.clock(clock.wall)
+            booted = self.random.random() < 0.2
+            clock.restarted(self.random.uniform(0.0, 1e6), booted=booted)
+            self.script.has_spare = not self.is_on or self.random.random() < 0.9
             self.gateway.start()
 
         self.gateway.agenda.after(self.random.choice([0.02, 0.3, 3.0]), start)
@@ -162,10 +165,12 @@ class Faults:
 
     def _set_clock(self) -> None:
         clock = self.gateway.clock
+        self.gateway.watch.expiry.clock(clock.wall)
         step_s = clock.step_s = self.random.choice(HOURS_S)
         self.gateway.watch.note("clock set", step_s)
 
         def right() -> None:
+            self.gateway.watch.expiry.clock(clock.wall)
             if clock.step_s == step_s:
                 clock.step_s = 0.0
                 self.gateway.watch.note("clock right")
@@ -205,6 +210,7 @@ class Faults:
         chosen = self.random.sample(found, min(3, len(found)))
         if chosen and self.random.random() < 0.6:
             self.gateway.watch.note("release", *chosen)
+            self.gateway.watch.expiry.released(chosen)
             self.gateway.change(lambda core, now: core.release_parked(chosen, Done(), now))
         elif chosen:
             self.gateway.watch.note("expire", *chosen)
@@ -217,10 +223,14 @@ class Faults:
         zero = self.script.programme("CZERO01")
         if zero.limits == (("second", 0),):
             self.import_(zero._replace(limits=(("second", 4),)))
-        else:
+        elif self.random.random() < 0.5:
             programme = self.script.programme("CHOLD01")
             limits = (("second", self.random.choice([3, 6, 12])),)
             self.import_(programme._replace(limits=limits))
+        else:
+            name = self.random.choice(["CFREE01", "CFAIL01", "COTHER1"])
+            programme = self.script.programme(name)
+            self.import_(programme._replace(is_active=not programme.is_active))
 
     def import_(self, *programmes: Programme) -> None:
         """`registry import`, and what the oracles are told of it."""
@@ -228,6 +238,7 @@ class Faults:
         for programme in programmes:
             before = self.script.programme(programme.name)
             self.script.change(programme)
+            watch.active.campaign(programme.name, gateway.open_turn, is_active=programme.is_active)
             now = dict(programme.limits)
             for per, _ in before.limits:
                 if per == "day":

@@ -88,11 +88,11 @@ class Gateway:
         """A process begins: it recovers, and is ready when that is on disk."""
         self.machine = TurnMachine()
         view = Overlay(self.store.view, self.machine)
-        self.state: State = self.script.setup.build(view, self.machine)
+        self.state: State = self.script.setup_now().build(view, self.machine)
         self.core = Core(self.state)
         for carrier in self.state.carriers.values():
             carrier.binds = {index: Bind(carrier, index) for index in range(BINDS)}
-        self.core.start(self.clock.now)
+        self.core.start(self.clock.now, self.clock.boot)
         self.core.close_turn()
         turn = self.machine.take()
         assert turn is not None, "every start is counted on disk"

@@ -11,6 +11,7 @@ run ends there, and its seed replays it.
     rate, use, day-cap       in `pace`
     sent-twice               only in doubt, flagged, never beyond the policy
     expiry                   nothing is sent past its validity, or before its time
+    active                   nothing is sent while its campaign is suspended
     receipts                 a client hears how its message ended, if it asked, and nothing else
     mo-delivered             what a handset sent and we answered reaches its client
     bounded-memory           every table in memory keeps its limit
@@ -22,7 +23,7 @@ from typing import Final
 
 from gateway.model import records, states
 from gateway.model.records import Message
-from gateway.relay import lanes, outbox, receipts
+from gateway.relay import lanes, outbox, receipt_map, receipts, runs
 from gateway.relay.notice import MESSAGE_STATE
 from gateway.relay.receipts import ENDS
 from gateway.relay.state import State
@@ -205,8 +206,21 @@ class Expiry(Invariant):
 
     def __init__(self, mirror: Mirror) -> None:
         self._mirror = mirror
-        self.not_before: dict[int, float] = {}
+        self._not_before: dict[int, float] = {}
         """By the wall clock, for those that asked for a time."""
+        self._released: set[int] = set()
+        self._latest_wall = 0.0
+        """What the gateway's wall clock ever showed: one set ahead lets messages go too early."""
+
+    def clock(self, wall: float) -> None:
+        self._latest_wall = max(self._latest_wall, wall)
+
+    def committed(self, changes: Changes) -> None:
+        self._not_before.update(changes.scheduled)
+
+    def released(self, message_ids: list[int]) -> None:
+        """Somebody wants them sent whatever they asked for."""
+        self._released.update(message_ids)
 
     def wrote(self, message: Message, decided_wall: float) -> None:
         """It was put into its turn at this time, by the gateway's clock."""
@@ -214,6 +228,35 @@ class Expiry(Invariant):
         if decided_wall >= stored.expires_at:
             late_s = decided_wall - stored.expires_at
             raise self.broken(f"{message.id} was sent {late_s:.3f} s after it had expired")
+        self.clock(decided_wall)
+        early_s = self._not_before.get(message.id, 0.0) - self._latest_wall
+        if early_s > 0.0 and message.id not in self._released:
+            raise self.broken(f"{message.id} was sent {early_s:.3f} s before it had asked for")
+
+
+class Active(Invariant):
+    """What waits while its campaign is suspended goes on waiting."""
+
+    name = "active"
+
+    def __init__(self) -> None:
+        self._since: dict[str, int] = {}
+        """The turn in which a campaign was suspended: what is in that one may have been decided."""
+
+    def campaign(self, name: str, turn: int, *, is_active: bool) -> None:
+        if is_active:
+            self._since.pop(name, None)
+        else:
+            self._since.setdefault(name, turn)
+
+    def wrote(self, message: Message, turn: int) -> None:
+        since = self._since.get(message.campaign)
+        if since is not None and turn > since:
+            raise self.broken(f"{message.id} was sent, and {message.campaign} is suspended")
+
+    def crashed(self) -> None:
+        """Turns are counted anew; that it is suspended is on disk, or it never was."""
+        self._since.clear()
 
 
 class Receipts(Invariant):
@@ -238,7 +281,7 @@ class Receipts(Invariant):
         self._said[carrier, carrier_id].add(message_state)
 
     def acknowledged(self, carrier: str, carrier_id: bytes, message_state: int) -> None:
-        if message_state in ENDS:
+        if message_state in ENDS and ENDS[message_state][0] != states.UNKNOWN:
             self._answered.add((carrier, carrier_id))
 
     def committed(self, changes: Changes) -> None:
@@ -266,6 +309,10 @@ class Receipts(Invariant):
                 f"{message_id} ended {states.NAMES[final.state]}, which {final.carrier} "
                 f"never said of {final.carrier_id!r}"
             )
+        if states.UNKNOWN in said:
+            # Corrected in the very turn in which it was unknown: no row says so any more.
+            self._had[message_id].add(states.UNKNOWN)
+        self._unheard.pop((message_id, MESSAGE_STATE[states.UNKNOWN]), None)  # corrected
         self._had[message_id].add(final.state)
         self._asked[message_id] = stored.client, stored.registered_delivery & 3
         asked = stored.registered_delivery & 3
@@ -283,18 +330,22 @@ class Receipts(Invariant):
         owner, asked = self._asked.get(message_id, ("", 0))
         if owner != client:
             raise self.broken(f"{client} heard of {message_id}, which is not one of its messages")
-        if asked == 0 or (asked == 2 and receipt.state == MESSAGE_STATE[states.DELIVERED]):
+        had = self._had[message_id]
+        is_wanted = receipt.state != MESSAGE_STATE[states.DELIVERED] or states.UNKNOWN in had
+        if asked == 0 or (asked == 2 and not is_wanted):
             raise self.broken(f"{client} heard of {message_id}, and had not asked")
-        if receipt.state not in {MESSAGE_STATE[state] for state in self._had[message_id]}:
+        if receipt.state not in {MESSAGE_STATE[state] for state in had}:
             raise self.broken(f"{client} heard {receipt.state} of {message_id}, not how it ended")
         self._unheard.pop((message_id, receipt.state), None)
         return True
 
     def settled(self) -> None:
+        for message_id, ending in self._mirror.final.items():
+            key = (ending.carrier, ending.carrier_id)
+            if ending.state == states.UNKNOWN and key in self._answered:
+                raise self.broken(f"{message_id} stayed unknown, though we took a receipt for it")
         for (message_id, message_state), client in self._unheard.items():
-            final = self._mirror.final.get(message_id)
-            if final is None or MESSAGE_STATE.get(final.state) == message_state:
-                raise self.broken(f"{client} never heard {message_state} of {message_id}")
+            raise self.broken(f"{client} never heard {message_state} of {message_id}")
 
 
 class MoDelivered(Invariant):
@@ -335,6 +386,10 @@ RELEASED_MAX: Final = 50
 """Messages that somebody releases by hand come into memory, whatever the working set: this many."""
 
 
+REBUILT_MAX: Final = 20
+"""Ids that one bite of the rebuild, or one batch of answers, brings before room is made."""
+
+
 class BoundedMemory(Invariant):
     """Whatever is queued, owed or unknown: memory holds no more than its limits say."""
 
@@ -352,5 +407,9 @@ class BoundedMemory(Invariant):
             if ready > most:
                 raise self.broken(f"{ready} deliver_sm of {client.name} in memory, {most} at most")
         for carrier in state.carriers.values():
+            entries = len(carrier.receipts)
+            most = receipt_map.RECENT_MAX + receipt_map.OLD_MAX + runs.RUN + REBUILT_MAX
+            if entries > most:
+                raise self.broken(f"{entries} ids of {carrier.name} in memory, {most} at most")
             if len(carrier.orphans) > receipts.ORPHANS_MAX:
                 raise self.broken(f"{len(carrier.orphans)} orphans of {carrier.name} in memory")

@@ -51,6 +51,8 @@ class Changes:
         self.released: list[int] = []
         """Messages in doubt that left their place, to be sent again by somebody's decision."""
         self.purged: list[int] = []
+        self.scheduled: dict[int, float] = {}
+        """Messages that are held until a wall time."""
         self.counted: set[bytes] = set()
         """Names of counts whose rows have changed, or should have."""
 
@@ -76,6 +78,8 @@ class Mirror:
         self.said: dict[bytes, int] = {}
         self.totals = states.Totals()
         self._outbox: dict[bytes, bytes] = {}
+        self._waiting: set[bytes] = set()
+        """Keys of `due`."""
 
     def apply(self, writes: tables.Rows) -> Changes:
         """A turn is on disk."""
@@ -86,6 +90,7 @@ class Mirror:
         self._in_flight(writes[tables.IN_FLIGHT], changes)
         self._awaiting(writes[tables.AWAITING], changes)
         self._final(writes[tables.FINAL], changes)
+        self._due(writes[tables.DUE], changes)
         self._owed(writes[tables.OUTBOX], changes)
         for row in writes[tables.INBOUND].values():
             if row is not None:
@@ -154,10 +159,20 @@ class Mirror:
                 self.in_state[before.state] -= 1
             if row is not None:
                 parked = self.parked[message_id] = records.decode_parked(row)
+                if parked.until:
+                    changes.scheduled[message_id] = parked.until
                 self._move(message_id, PARKED, +1, changes)
                 self.in_state[parked.state] += 1
             elif before is not None and before.state == states.IN_DOUBT:
                 changes.released.append(message_id)
+
+    def _due(self, rows: dict[bytes, bytes | None], changes: Changes) -> None:
+        for key, row in rows.items():
+            stored = self.messages.get(ids.from_key(key[-ids.KEY_LENGTH :]))
+            by = (row is not None) - (key in self._waiting)
+            self._waiting ^= {key} if by else set()
+            if stored is not None and by:
+                self._count(COUNT_CLIENT + stored.client.encode(), by, changes)
 
     def _in_flight(self, rows: dict[bytes, bytes | None], changes: Changes) -> None:
         for key, row in rows.items():

@@ -226,6 +226,9 @@ class Fair(Invariant):
         level = lane.first()
         # What is first may not have been brought into memory yet: then it counts as short.
         segments = 1 if level is None or not level.head else level.head[0].segments
+        campaign = state.catalog.campaigns.get(lane.campaign)
+        if campaign is None or campaign.blocked is not None:
+            return None
         limits = state.limits.get(lane.campaign, ())
         if any(limit.day is not None for limit in limits):
             return None

@@ -5,14 +5,31 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, Final
 from unittest.mock import patch
 
-from gateway.relay import answers, lanes, outbox, recover, schedule, sweep
+from gateway.relay import (
+    due,
+    lanes,
+    outbox,
+    rebuild,
+    receipt_map,
+    receipts,
+    recover,
+    runs,
+    schedule,
+    sweep,
+)
 
 SCALED: Final[tuple[tuple[Any, str, object], ...]] = (
     (lanes, "REFILL", 8),
     (lanes, "SPARED", 2),
     (outbox, "READY_MAX", 8),
     (outbox, "OUTBOX_ROW", 4),
-    (answers, "RECENT_MAX", 10),
+    (receipt_map, "RECENT_MAX", 10),
+    (receipt_map, "OLD_MAX", 10),
+    (receipt_map, "SPILL", 5),
+    (runs, "RUN", 8),
+    (rebuild, "BITE", 7),
+    (receipts, "ORPHANS_MAX", 20),
+    (due, "BITE", 3),
     (recover, "PAGE", 7),
     (schedule, "PUMP_MAX", 40),
     (sweep, "BITE", 25),

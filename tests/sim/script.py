@@ -12,11 +12,14 @@ from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from gateway.relay.parties import Match
+from gateway.relay.receipt_map import Mode
 from gateway.relay.state import Policy
 from tests.relay.setups import COMPANIES, Setup, Shop, Smsc, Way, campaign, limits
 from tests.sim.pace import DayCap, Rate
 
 LA: Final = "America/Los_Angeles"
+MODES: Final[tuple[Mode, ...]] = ("same", "resp_hex_receipt_dec", "resp_dec_receipt_hex")
+
 CALM: Final = "CCALM01"
 CALM_S: Final = 12.0
 """Nothing goes wrong for so long: then `use` is asked."""
@@ -52,6 +55,7 @@ class Programme(NamedTuple):
     use_case: str = "ACCOUNT_NOTIFICATION"
     weight: float = 1.0
     """How much of the traffic is its."""
+    is_active: bool = True
 
 
 class Rates(NamedTuple):
@@ -95,6 +99,8 @@ class Script:
         self.windows = {"calm": 100, "a": draw.choice([3, 10, 30]), "b": 10, "spare": 4}
         self.rates = _rates(draw)
         self.setup = self._setup(draw)
+        self.has_spare = True
+        """Whether the configuration names this carrier."""
         self.resends_max = {p.name: _resends(p) for p in self.programmes}
         self.senders = {
             "shop": [p.number for p in self.programmes if p.brand == "BACME01"],
@@ -116,12 +122,22 @@ class Script:
                 p.name,
                 p.number,
                 brand=f'"{p.brand}"',
+                status='"ACTIVE"' if p.is_active else '"SUSPENDED"',
                 use_case=f'"{p.use_case}"',
                 in_doubt=f'"{p.in_doubt}"',
                 in_doubt_resends=str(max(p.resends, 1)),
                 limits=limits(*p.limits, at_cap=p.at_cap, zone=p.zone),
             )
             for p in self.programmes
+        )
+
+    def setup_now(self) -> Setup:
+        """What a process reads at its start."""
+        if self.has_spare:
+            return self.setup
+        return self.setup._replace(
+            carriers=tuple(smsc for smsc in self.setup.carriers if smsc.name != "spare"),
+            routes=tuple(way._replace(backup=()) for way in self.setup.routes),
         )
 
     def change(self, changed: Programme) -> None:
@@ -170,10 +186,15 @@ class Script:
                     "a",
                     tps=self.tps,
                     throttle_pause_s=draw.choice([0.3, 1.0]),
-                    receipt_timeout_s=TIMEOUT_S,
+                    receipt_timeout_s=draw.choice([TIMEOUT_S / 40, TIMEOUT_S]),
                 ),
-                Smsc("b", always_receipts=False, receipt_timeout_s=TIMEOUT_S),
-                Smsc("spare", receipt_timeout_s=TIMEOUT_S / 10),
+                Smsc(
+                    "b",
+                    always_receipts=False,
+                    receipt_timeout_s=TIMEOUT_S,
+                    receipt_id_mode=draw.choice(MODES),
+                ),
+                Smsc("spare", receipt_timeout_s=TIMEOUT_S / 10, receipt_id_mode=draw.choice(MODES)),
             ),
             routes=(
                 Way("calm", (("calm", 1.0),), match=Match(campaign=CALM)),

@@ -33,6 +33,7 @@ class Watch:
         self.counts = invariants.Counts(mirror)
         self.twice = invariants.SentTwice(mirror, script.resends_max)
         self.expiry = invariants.Expiry(mirror)
+        self.active = invariants.Active()
         self.receipts = invariants.Receipts(mirror)
         self.mo = invariants.MoDelivered(mirror, self.durable)
         self.memory = invariants.BoundedMemory()
@@ -69,6 +70,7 @@ class Watch:
         self.durable.wrote(message)
         self.twice.wrote(message)
         self.expiry.wrote(message, message.submitted_at)
+        self.active.wrote(message, turn)
         self.rate.wrote(message.campaign, message.segments, true_s, turn)
         self.rate.wrote(carrier, message.segments, true_s, turn)
         self.days.wrote(message.campaign, message.id, message.segments, self.clock.true_wall)
@@ -122,6 +124,7 @@ class Watch:
         self.receipts.committed(changes)
         self.counts.committed(changes)
         self.twice.committed(changes)
+        self.expiry.committed(changes)
         self.note("committed", *[len(rows) for rows in writes])
 
     def released(self, turn: Turn, state: State) -> None:
@@ -141,6 +144,7 @@ class Watch:
         self.twice.crashed()
         self.fair.crashed(self.clock.true_s)
         self.durable.committed_turns = 0
+        self.active.crashed()
 
     def calm_ends(self) -> None:
         """From here on anything may happen."""

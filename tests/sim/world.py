@@ -116,7 +116,9 @@ class World:
         self.watch.note("all is well")
         while not self.gateway.ready:
             self.agenda.run_until(self.clock.true_s + 1.0)
-        self.faults.import_(*[p._replace(limits=()) for p in self.script.programmes])
+        self.faults.import_(
+            *[p._replace(limits=(), is_active=True) for p in self.script.programmes]
+        )
         ends_s = self.clock.true_s + SETTLE_S
         while self.clock.true_s < ends_s and not self._is_settled():
             self.faults.expire_all()

@@ -28,6 +28,7 @@ from gateway.relay.notice import MESSAGE_STATE
 from gateway.relay.receipts import ENDS
 from gateway.relay.state import State
 from gateway.relay.turn import Owed
+from gateway.smpp.time import parse_time
 from tests.relay.links import receipt_of, resends_in, sm_of
 from tests.sim.mirror import NOWHERE, ONE_PLACE, Changes, Mirror
 
@@ -209,21 +210,37 @@ class Expiry(Invariant):
         self._not_before: dict[int, float] = {}
         """By the wall clock, for those that asked for a time."""
         self._released: set[int] = set()
+        self._opened = self._open = (0.0, 0.0)
+        """When the turn that commits, and the one that is open, were begun: by the gateway's clock,
+        and what that was wrong by."""
         self._latest_wall = 0.0
         """What the gateway's wall clock ever showed: one set ahead lets messages go too early."""
 
     def clock(self, wall: float) -> None:
         self._latest_wall = max(self._latest_wall, wall)
 
-    def committed(self, changes: Changes) -> None:
-        self._not_before.update(changes.scheduled)
+    def asked(self, message_id: int, schedule: bytes) -> None:
+        """An accepted message was to go at this time and not before."""
+        until = parse_time(schedule, self._mirror.messages[message_id].accepted_at)
+        assert until is not None
+        self._not_before[message_id] = until
 
     def released(self, message_ids: list[int]) -> None:
         """Somebody wants them sent whatever they asked for."""
         self._released.update(message_ids)
 
-    def wrote(self, message: Message, decided_wall: float) -> None:
-        """It was put into its turn at this time, by the gateway's clock."""
+    def turn_taken(self, wall: float, step_s: float) -> None:
+        """What is decided from here on leaves with another turn."""
+        self._opened, self._open = self._open, (wall, step_s)
+
+    def crashed(self) -> None:
+        self._opened = self._open = (0.0, 0.0)
+
+    def wrote(self, message: Message, step_s: float) -> None:
+        """It was put into its turn when that was open, or later."""
+        decided_wall = message.submitted_at
+        if step_s == self._opened[1]:
+            decided_wall = max(decided_wall, self._opened[0])
         stored = self._mirror.messages[message.id]
         if decided_wall >= stored.expires_at:
             late_s = decided_wall - stored.expires_at
@@ -395,21 +412,27 @@ class BoundedMemory(Invariant):
 
     name = "bounded-memory"
 
+    def __init__(self) -> None:
+        self._spared = lanes.SPARED
+        self._refill = lanes.REFILL
+        self._ready = outbox.READY_MAX + 2 * outbox.OUTBOX_ROW
+        self._ids = receipt_map.RECENT_MAX + receipt_map.OLD_MAX + runs.RUN + REBUILT_MAX
+        self._orphans = receipts.ORPHANS_MAX
+
     def look(self, state: State) -> None:
         window = sum(bind.room + len(bind.flights) for bind in state.binds.values())
-        spared = sum(bool(level.head) for level in state.working.levels) * lanes.SPARED
-        held = state.working.size + lanes.REFILL + spared + window + RELEASED_MAX
+        spared = sum(bool(level.head) for level in state.working.levels) * self._spared
+        held = state.working.size + self._refill + spared + window + RELEASED_MAX
         if state.working.held > held:
             raise self.broken(f"{state.working.held} messages in memory, {held} at most")
         for client in state.clients.values():
             ready = len(client.outbox.ready) + len(client.outbox.put_off)
-            most = outbox.READY_MAX + 2 * outbox.OUTBOX_ROW + client.deliver_window * 8
+            most = self._ready + client.deliver_window * 8
             if ready > most:
                 raise self.broken(f"{ready} deliver_sm of {client.name} in memory, {most} at most")
         for carrier in state.carriers.values():
             entries = len(carrier.receipts)
-            most = receipt_map.RECENT_MAX + receipt_map.OLD_MAX + runs.RUN + REBUILT_MAX
-            if entries > most:
-                raise self.broken(f"{entries} ids of {carrier.name} in memory, {most} at most")
-            if len(carrier.orphans) > receipts.ORPHANS_MAX:
+            if entries > self._ids:
+                raise self.broken(f"{entries} ids of {carrier.name} in memory, {self._ids} at most")
+            if len(carrier.orphans) > self._orphans:
                 raise self.broken(f"{len(carrier.orphans)} orphans of {carrier.name} in memory")

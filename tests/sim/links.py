@@ -244,6 +244,7 @@ class ClientLink(_Link):
         self.unanswered: dict[int, Owed] = {}
         self._peer = peer
         self._submits: list[tuple[int, bytes]] = []
+        self._schedules: dict[int, bytes] = {}
         self._answers: list[tuple[int, int]] = []
 
     # Our end
@@ -253,11 +254,12 @@ class ClientLink(_Link):
             length, command_id, status, sequence_number = HEADER.unpack_from(pdu)
             assert (len(pdu), consts.SUBMIT_SM_RESP) == (length, command_id)
             message_id = 0
+            schedule = self._schedules.pop(sequence_number)
             if status == consts.ESME_ROK:
                 found = ids.from_text(decode_message_id(pdu[16:]).decode())
                 assert found is not None
                 message_id = found
-                self.gateway.watch.accepted(self.client, message_id)
+                self.gateway.watch.accepted(self.client, message_id, schedule)
             self._to_peer(
                 lambda s=sequence_number, c=status, m=message_id: self._peer.got_answer(s, c, m)  # type: ignore[misc]
             )
@@ -318,4 +320,6 @@ class ClientLink(_Link):
             self.gateway.deliver_answers(self.id, events)
         if submits:
             sms = [Submit(sequence_number, sm_of(body)) for sequence_number, body in submits]
+            for event in sms:
+                self._schedules[event.sequence_number] = event.sm.schedule_delivery_time
             self.answer(self.gateway.submits(self.id, sms))

@@ -51,8 +51,6 @@ class Changes:
         self.released: list[int] = []
         """Messages in doubt that left their place, to be sent again by somebody's decision."""
         self.purged: list[int] = []
-        self.scheduled: dict[int, float] = {}
-        """Messages that are held until a wall time."""
         self.counted: set[bytes] = set()
         """Names of counts whose rows have changed, or should have."""
 
@@ -159,8 +157,6 @@ class Mirror:
                 self.in_state[before.state] -= 1
             if row is not None:
                 parked = self.parked[message_id] = records.decode_parked(row)
-                if parked.until:
-                    changes.scheduled[message_id] = parked.until
                 self._move(message_id, PARKED, +1, changes)
                 self.in_state[parked.state] += 1
             elif before is not None and before.state == states.IN_DOUBT:

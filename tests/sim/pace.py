@@ -11,6 +11,7 @@ from collections import Counter, deque
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from gateway.model.records import Message
 from gateway.relay.lanes import Lane
 from gateway.relay.state import State
 from gateway.throttle.limit import PERIOD_S
@@ -18,6 +19,11 @@ from tests.sim.invariants import Invariant
 
 SLACK_S: Final = 1e-6
 """Floating point; a guard is ten thousand times as long."""
+
+AHEAD_S: Final = 4.5
+"""A carrier's clock may be ahead by as much (`day.BORDER_S` is 5 s), if a commit is prompt."""
+
+PROMPT_S: Final = 0.45
 
 USED_MIN: Final = 0.98
 """P3: of a limit a second, with a backlog and commits of up to 5 ms."""
@@ -144,15 +150,16 @@ class Use(Invariant):
 class DayCap(Invariant):
     """P4: by the calendar of the cap's zone, whatever our clocks say.
 
-    A refusal gives its place back to the day on which it left.
+    And by the calendar of a carrier whose clock is a little ahead. A refusal gives its place back to
+    the day on which it left.
     """
 
     name = "day-cap"
 
     def __init__(self) -> None:
         self._caps: dict[str, tuple[int, ZoneInfo]] = {}
-        self._used: Counter[tuple[str, datetime.date]] = Counter()
-        self._left: dict[int, tuple[str, datetime.date, int]] = {}
+        self._used: Counter[tuple[str, bool, datetime.date]] = Counter()
+        self._left: dict[int, tuple[str, tuple[datetime.date, datetime.date], int]] = {}
 
     def limit(self, campaign: str, segments: int | None, zone: str) -> None:
         """A campaign's cap; None: it has none any more."""
@@ -161,20 +168,31 @@ class DayCap(Invariant):
         else:
             self._caps[campaign] = segments, ZoneInfo(zone)
 
-    def wrote(self, campaign: str, message_id: int, segments: int, true_wall: float) -> None:
-        cap = self._caps.get(campaign)
+    def wrote(self, message: Message, true_wall: float, waited_s: float) -> None:
+        """It left so long after it was put into its turn."""
+        cap = self._caps.get(message.campaign)
         if cap is None:
             return
-        day = datetime.datetime.fromtimestamp(true_wall, cap[1]).date()
-        self._left[message_id] = campaign, day, segments
-        used = self._used[campaign, day] = self._used[campaign, day] + segments
-        if used > cap[0]:
-            raise self.broken(f"{used} segments of {campaign} on {day}, {cap[0]} allowed")
+        # Carriers' clocks may be ahead, and ours knows it; of a slow commit it could not know.
+        ahead_s = AHEAD_S if 0.0 <= waited_s < PROMPT_S else 0.0
+        ours, theirs = (
+            datetime.datetime.fromtimestamp(wall, cap[1]).date()
+            for wall in (true_wall, true_wall + ahead_s)
+        )
+        self._left[message.id] = message.campaign, (ours, theirs), message.segments
+        for is_ahead, day in enumerate((ours, theirs)):
+            key = message.campaign, bool(is_ahead), day
+            used = self._used[key] = self._used[key] + message.segments
+            if used > cap[0]:
+                raise self.broken(
+                    f"{used} segments of {message.campaign} on {day}, {cap[0]} allowed"
+                )
 
     def refused(self, message_id: int) -> None:
         left = self._left.pop(message_id, None)
         if left is not None:
-            self._used[left[0], left[1]] -= left[2]
+            for is_ahead, day in enumerate(left[1]):
+                self._used[left[0], bool(is_ahead), day] -= left[2]
 
 
 class Fair(Invariant):

@@ -57,11 +57,13 @@ class Watch:
 
     # What leaves the gateway
 
-    def accepted(self, client: str, message_id: int) -> None:
+    def accepted(self, client: str, message_id: int, schedule: bytes) -> None:
         """A client is answered that its message was accepted."""
         self.note("accepted", client, message_id)
         self.durable.accepted(message_id)
         self.lost.accepted(message_id, client)
+        if schedule:
+            self.expiry.asked(message_id, schedule)
 
     def wrote(self, carrier: str, message: Message, turn: int) -> None:
         """A submit_sm is written to a carrier's link."""
@@ -69,11 +71,11 @@ class Watch:
         self.note("submit_sm", carrier, message.campaign, message.id, message.resends)
         self.durable.wrote(message)
         self.twice.wrote(message)
-        self.expiry.wrote(message, message.submitted_at)
+        self.expiry.wrote(message, self.clock.step_s)
         self.active.wrote(message, turn)
         self.rate.wrote(message.campaign, message.segments, true_s, turn)
         self.rate.wrote(carrier, message.segments, true_s, turn)
-        self.days.wrote(message.campaign, message.id, message.segments, self.clock.true_wall)
+        self.days.wrote(message, self.clock.true_wall, self.clock.wall - message.submitted_at)
         self.fair.wrote(carrier, (message.route, message.campaign), message.segments)
         if self._calm and message.campaign == self.use.campaign:
             self.use.wrote(message.segments, true_s)
@@ -116,6 +118,7 @@ class Watch:
     def turn_taken(self) -> None:
         """The open turn goes to disk."""
         self.twice.turn_taken()
+        self.expiry.turn_taken(self.clock.wall, self.clock.step_s)
 
     def committed(self, writes: tables.Rows) -> None:
         """It is there."""
@@ -124,7 +127,6 @@ class Watch:
         self.receipts.committed(changes)
         self.counts.committed(changes)
         self.twice.committed(changes)
-        self.expiry.committed(changes)
         self.note("committed", *[len(rows) for rows in writes])
 
     def released(self, turn: Turn, state: State) -> None:
@@ -145,6 +147,7 @@ class Watch:
         self.fair.crashed(self.clock.true_s)
         self.durable.committed_turns = 0
         self.active.crashed()
+        self.expiry.crashed()
 
     def calm_ends(self) -> None:
         """From here on anything may happen."""

@@ -66,6 +66,8 @@ class Carrier:
         self.random = script.stream(f"carrier {name}")
         self.links: dict[int, CarrierLink] = {}
         self.storm_until_s = -1.0
+        self.slow_until_s = -1.0
+        """It takes its time to refuse."""
         self.storm = 0.0
         """Share of the submit_sm that are refused while it lasts."""
         self.is_well = False
@@ -157,6 +159,8 @@ class Carrier:
     def _answer(self, link: CarrierLink, sequence_number: int, status: int, body: bytes) -> float:
         """Answers after a while; returns when."""
         delay_s = self._latency_s * self.random.uniform(0.5, 1.5)
+        if status != consts.ESME_ROK and self.gateway.clock.true_s < self.slow_until_s:
+            delay_s = self.random.uniform(0.1, 0.8) * TIMEOUT_S
         if self.is_well or self.is_calm:
             delay_s = 0.005
         elif self.random.random() < self._lost_share:
@@ -258,7 +262,7 @@ class Carrier:
         """From here on it does what it should."""
         self.is_well = True
         self.is_calm = False
-        self.storm_until_s = -1.0
+        self.storm_until_s = self.slow_until_s = -1.0
         self._latency_s = 0.005
         for link in list(self.links.values()):
             link.reset()

@@ -15,7 +15,7 @@ from gateway.smpp.codec import encode_sm
 from gateway.smpp.time import format_time
 from tests.sim.gateway import Gateway
 from tests.sim.links import ClientLink
-from tests.sim.script import CALM, Script
+from tests.sim.script import Script
 
 LINKS: Final = 2
 """Binds of a client: the second sometimes only sends."""
@@ -110,11 +110,12 @@ class Client:
                 self.submit(link, source)
         self.traffic(per_second)
 
-    def backlog(self, count: int) -> None:
-        """Submits so many of the calm campaign at once."""
-        number = self.script.programme(CALM).number
-        for _ in range(count):
-            self.submit(self.links[0], number, is_plain=True)
+    def backlog(self, campaign: str, count: int) -> None:
+        """Submits so many of one campaign at once."""
+        number = self.script.programme(campaign).number
+        for link in list(self.links.values())[:1]:
+            for _ in range(count):
+                self.submit(link, number, is_plain=True)
 
     def submit(self, link: ClientLink, source: str, *, is_plain: bool = False) -> None:
         """One submit_sm."""

@@ -9,17 +9,20 @@ the registry, and release or expire what is parked.
 from collections.abc import Callable
 from typing import Final
 
-from gateway.model import ids, tables
+from gateway.model import ids, records, states, tables
 from gateway.registry.importer import parse
 from tests.relay.world import Done
 from tests.sim.carriers import Carrier
 from tests.sim.clients import Client
 from tests.sim.gateway import Gateway
 from tests.sim.links import CarrierLink, ClientLink
-from tests.sim.script import Programme, Script
+from tests.sim.script import DAILY, Programme, Script
 
 SLOW_S: Final = (0.05, 0.5, 1.5, 9.0)
 """Slow commits; the slowest is longer than `day.BORDER_S`."""
+
+LATE_S: Final = (5.1, 5.6)
+"""Before midnight: a commit that begins then may end behind it."""
 
 STORM_S: Final = (3.0, 60.0)
 HOURS_S: Final = (3600.0, -3600.0, 86400.0, -86400.0)
@@ -45,6 +48,9 @@ class Faults:
     # In the driver's steps (`gateway.Faults`)
 
     def commit_s(self) -> float:
+        before_s = self.script.midnight_s - self.gateway.clock.true_s
+        if self.rates.late_commit and LATE_S[0] < before_s < LATE_S[1]:
+            return before_s + self.random.uniform(0.0, 3.0)
         if self.is_on and self.random.random() < self.rates.slow_commit:
             return self.random.uniform(0.5, 1.0) * self.random.choice(SLOW_S)
         return self.random.uniform(0.001, 0.0045)
@@ -89,6 +95,8 @@ class Faults:
         ):
             if rate:
                 self._repeat(rate, act)
+        for before_s in (14.0, 7.0, -2.0):
+            self.gateway.agenda.at(self.script.midnight_s - before_s, self._rush)
 
     def end(self) -> None:
         """All is well from here on, but for what has happened already."""
@@ -158,6 +166,15 @@ class Faults:
         carrier.storm_until_s = self.gateway.clock.true_s + self.random.choice(STORM_S)
         self.gateway.watch.note("storm", carrier.name, carrier.storm)
 
+    def _rush(self) -> None:
+        """Around midnight daily caps are used up, and carriers refuse slowly."""
+        for name in DAILY:
+            self.clients[0].backlog(name, 40)
+        for carrier in self.carriers:
+            carrier.storm = 0.3
+            carrier.storm_until_s = self.gateway.clock.true_s + 7.0
+            carrier.slow_until_s = carrier.storm_until_s
+
     def _fill_up(self) -> None:
         self.gateway.set_room(self.random.choice(["low", "none"]))
         after_s = self.random.choice([0.5, 5.0])
@@ -192,25 +209,28 @@ class Faults:
 
     # People
 
-    def parked(self) -> list[int]:
+    def parked(self) -> dict[int, records.Parked]:
         """What the admin socket lists."""
         rows = self.gateway.state.view.scan(tables.PARKED, b"", b"", 100)
-        return [ids.from_key(key) for key, _ in rows]
+        return {ids.from_key(key): records.decode_parked(row) for key, row in rows}
 
     def expire_all(self) -> None:
         """Somebody expires whatever is parked."""
         found = self.parked()
         if found:
-            self.gateway.change(lambda core, now: core.expire_parked(found, Done(), now))
+            self.gateway.change(lambda core, now: core.expire_parked(list(found), Done(), now))
 
     def _operate(self) -> None:
         if not self.gateway.ready:
             return
         found = self.parked()
-        chosen = self.random.sample(found, min(3, len(found)))
+        chosen = self.random.sample(list(found), min(3, len(found)))
         if chosen and self.random.random() < 0.6:
             self.gateway.watch.note("release", *chosen)
             self.gateway.watch.expiry.released(chosen)
+            for message_id in chosen:
+                if found[message_id].state == states.IN_DOUBT:
+                    self.gateway.watch.twice.released(message_id)
             self.gateway.change(lambda core, now: core.release_parked(chosen, Done(), now))
         elif chosen:
             self.gateway.watch.note("expire", *chosen)

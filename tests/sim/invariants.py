@@ -185,13 +185,16 @@ class SentTwice(Invariant):
         """The carrier's positive answer is in the open turn."""
         self._open.append(message_id)
 
+    def released(self, message_id: int) -> None:
+        """Somebody wants it sent again, in doubt or not."""
+        self._released[message_id] += 1
+
     def turn_taken(self) -> None:
         self._committing, self._open = self._open, []
 
     def committed(self, changes: Changes) -> None:
         self._taken.update(self._committing)
         self._committing = []
-        self._released.update(changes.released)
         for message_id in changes.purged:
             self._sent.pop(message_id, None)
             self._taken.discard(message_id)

@@ -48,8 +48,6 @@ class Changes:
     def __init__(self) -> None:
         self.touched: set[int] = set()
         self.ended: list[Ended] = []
-        self.released: list[int] = []
-        """Messages in doubt that left their place, to be sent again by somebody's decision."""
         self.purged: list[int] = []
         self.counted: set[bytes] = set()
         """Names of counts whose rows have changed, or should have."""
@@ -159,8 +157,6 @@ class Mirror:
                 parked = self.parked[message_id] = records.decode_parked(row)
                 self._move(message_id, PARKED, +1, changes)
                 self.in_state[parked.state] += 1
-            elif before is not None and before.state == states.IN_DOUBT:
-                changes.released.append(message_id)
 
     def _due(self, rows: dict[bytes, bytes | None], changes: Changes) -> None:
         for key, row in rows.items():

@@ -7,16 +7,15 @@ to fail; after a change of the product it may be another, so the search goes on 
 """
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any, Final, NamedTuple
 
-from gateway.model import ids, states, tables
+from gateway.model import states
+from gateway.model.records import Message
 from gateway.relay import (
     admit,
     answers,
     decisions,
     due,
-    finish,
     inbound,
     lanes,
     notice,
@@ -96,10 +95,10 @@ def _release_first(gateway: driver.Gateway) -> None:
         gateway._commit(turn)
 
 
-def _hasty(original: Callable[..., list[bytes]], link: str) -> Callable[..., list[bytes]]:
+def _hasty(original: Callable[..., Any], link: str) -> Callable[..., Any]:
     """Positive answers leave at once, like refusals."""
 
-    def handle(state: Any, party: Any, events: Any, now: Any) -> list[bytes]:
+    def handle(state: Any, party: Any, events: Any, now: Any) -> Any:
         refused = original(state, party, events, now)
         return refused + state.machine.open.answers.pop(getattr(party, link), [])
 
@@ -169,8 +168,9 @@ def _wall_alone(self: day.Days, now: Any) -> int:
     return self.ordinal
 
 
-def _refund_today(self: day.DayCap, charged: tuple[int, ...], segments: int) -> None:
+def _refund_newest(self: day.DayCap, charged: tuple[int, ...], segments: int) -> None:
     """A refund goes to the newest day there is."""
+    assert charged
     self.used[max(self.used)] -= segments
 
 
@@ -194,7 +194,11 @@ def _timeless(original: Callable[..., Any]) -> Callable[..., Any]:
     """Nobody asks whether a message has expired before it is sent."""
 
     def serve(state: Any, route: Any, lane: Any, now: Any) -> Any:
-        return original(state, route, lane, now._replace(wall=0.0))
+        served = original(state, route, lane, now._replace(wall=0.0))
+        for messages in state.machine.open.submits.values():
+            for message in messages:
+                message.submitted_at = message.submitted_at or now.wall
+        return served
 
     return serve
 
@@ -218,7 +222,7 @@ def _takes_again(original: Callable[..., Any]) -> Callable[..., Any]:
 
     def take(self: Any, receipt_id: bytes) -> Any:
         found = original(self, receipt_id)
-        if isinstance(found, lanes.Message):
+        if isinstance(found, Message):
             self._waiting[self._answer_key(found.carrier_id)] = found
         return found
 
@@ -235,7 +239,9 @@ def _answered_when_sent(original: Callable[..., Any]) -> Callable[..., Any]:
             for entry in owed if link is not None and not back.undelivered else ():
                 state = link.gateway.state
                 if link_id in state.client_links:
-                    outbox.answered(state, state.client_links[link_id], entry, 0, link.gateway.clock.now)
+                    outbox.answered(
+                        state, state.client_links[link_id], entry, 0, link.gateway.clock.now
+                    )
         return back
 
     return release
@@ -266,6 +272,13 @@ def _first_stays_first(original: Callable[..., None]) -> Callable[..., None]:
             original(state, route, lane, at)
 
     return wait
+
+
+def _unsorted(state: Any) -> None:
+    """Lanes that waited for a stamp go on in the order in which they began to wait."""
+    waiting, state.unstamped = state.unstamped, []
+    for lane in waiting:
+        schedule.ready(state, lane)
 
 
 def _blind_scan(self: turns.Overlay, table: int, prefix: bytes, after: bytes, limit: int) -> Any:
@@ -311,7 +324,6 @@ def _dropped(client: Any, owed: list[Any]) -> None:
     assert owed is not None
 
 
-_overlay_scan = partial
 MUTANTS: Final = (
     Mutant(
         "durable-before-effect",
@@ -333,7 +345,7 @@ MUTANTS: Final = (
     ),
     Mutant("nothing-lost", "the in_flight row", ((state_module.State, "touch", _nothing),), 1),
     Mutant(
-        "nothing-lost",
+        "counts",
         "what was in flight at a crash is taken up",
         ((recover, "_in_flight", _nothing),),
         1,
@@ -396,7 +408,7 @@ MUTANTS: Final = (
     Mutant(
         "use",
         "a lane is woken when its limit opens",
-        ((schedule, "push_timer", _late_timer(schedule.push_timer)),),
+        ((schedule, "push_timer", _late_timer(state_module.push_timer)),),
         1,
     ),
     Mutant(
@@ -415,7 +427,7 @@ MUTANTS: Final = (
     Mutant(
         "day-cap",
         "a refund goes to the day that was charged",
-        ((day.DayCap, "refund", _refund_today),),
+        ((day.DayCap, "refund", _refund_newest),),
         1,
     ),
     Mutant(
@@ -467,7 +479,9 @@ MUTANTS: Final = (
         ((receipt_map.ReceiptMap, "take", _takes_again(receipt_map.ReceiptMap.take)),),
         1,
     ),
-    Mutant("receipts", "a late receipt corrects `unknown`", ((receipts, "keep_late", _nothing),), 1),
+    Mutant(
+        "receipts", "a late receipt corrects `unknown`", ((receipts, "keep_late", _nothing),), 1
+    ),
     Mutant(
         "receipts",
         "ids are compared without zeros and case",
@@ -481,7 +495,7 @@ MUTANTS: Final = (
         1,
     ),
     Mutant(
-        "receipts",
+        "durable-before-effect",
         "a row of the outbox stays until all of it is answered",
         ((turns, "release", _answered_when_sent(turns.release)),),
         1,
@@ -512,7 +526,13 @@ MUTANTS: Final = (
     ),
     Mutant(
         "fair",
-        "lanes take turns",
+        "lanes that waited for a stamp take turns",
+        ((schedule, "stamped", _unsorted),),
+        1,
+    ),
+    Mutant(
+        "fair",
+        "lanes that wait for a window take turns",
         (
             (schedule, "_wait", _first_stays_first(schedule._wait)),
             (schedule, "_is_full", lambda _state, _route: False),

@@ -41,6 +41,10 @@ BEGINNINGS: Final = (
 )
 
 
+DAILY: Final = ("CTWICE1", "CDAYLY1")
+"""Campaigns that people are in a hurry to use before midnight."""
+
+
 class Programme(NamedTuple):
     """One campaign: its number, its limits, what it does in doubt."""
 
@@ -78,6 +82,8 @@ class Rates(NamedTuple):
     """For each commit: short of room, so it is tried again; a tenth of them ends the process."""
     lost: float
     """For each submit_sm: never answered."""
+    late_commit: bool
+    """One takes longer than a day's border, over midnight."""
     client_reset: float
 
 
@@ -91,12 +97,14 @@ class Script:
         self.calm_campaign = CALM
         self.calm_per_second = draw.choice([2.0, 5.0, 12.5, 20.0])
         self.programmes = self._programmes(draw)
-        self.began_wall_s = _beginning(draw, seconds)
-        self.per_second = draw.choice([4.0, 7.0, 10.0])
+        self.midnight_s = CALM_S + draw.uniform(0.2, 0.7) * seconds
+        """When the day ends that it began on, or the moment of `BEGINNINGS` comes."""
+        self.began_wall_s = draw.choice(BEGINNINGS).timestamp() - self.midnight_s
+        self.per_second = draw.choice([4.0, 7.0, 10.0, 14.0])
         """Messages that clients submit, calm campaign aside."""
         self.till_queue = draw.choice([20, 60, 2_000])
         self.tps = float(draw.choice([8, 15, 25]))
-        self.windows = {"calm": 100, "a": draw.choice([3, 10, 30]), "b": 10, "spare": 4}
+        self.windows = {"calm": 12, "a": draw.choice([3, 10, 30]), "b": 10, "spare": 4}
         self.rates = _rates(draw)
         self.setup = self._setup(draw)
         self.has_spare = True
@@ -215,11 +223,6 @@ class Script:
         )
 
 
-def _beginning(draw: random.Random, seconds: float) -> float:
-    midnight = draw.choice(BEGINNINGS).timestamp()
-    return midnight - CALM_S - draw.uniform(0.2, 0.8) * seconds
-
-
 def _resends(programme: Programme) -> int:
     return programme.resends if programme.in_doubt == "resend" else 0
 
@@ -244,5 +247,6 @@ def _rates(draw: random.Random) -> Rates:
         slow_commit=often(0.002, 0.02),
         failed_commit=often(0.001, 0.005),
         lost=often(0.005, 0.03),
+        late_commit=draw.random() < 0.3,
         client_reset=often(0.01, 0.05),
     )

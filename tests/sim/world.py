@@ -25,7 +25,7 @@ from tests.sim.faults import Faults
 from tests.sim.gateway import Gateway
 from tests.sim.invariants import BrokenError
 from tests.sim.scale import scaled
-from tests.sim.script import CALM_S, SECONDS, TIMEOUT_S, Script
+from tests.sim.script import CALM, CALM_S, SECONDS, TIMEOUT_S, Script
 from tests.sim.store import DictStore, Store, lmdb_store
 from tests.sim.watch import Watch
 
@@ -94,7 +94,7 @@ class World:
         self.faults.import_(*self.script.programmes)
         while not self.clients[0].links.get(0):
             self.agenda.run_until(self.clock.true_s + 0.1)
-        self.clients[0].backlog(int(self.script.calm_per_second * (CALM_S + 2)) + 2)
+        self.clients[0].backlog(CALM, int(self.script.calm_per_second * (CALM_S + 2)) + 2)
         share = self.script.per_second / len(self.clients)
         for client in self.clients:
             client.traffic(share)

@@ -1,7 +1,8 @@
 """The event loop of the tools: uvloop if it is there, and how late it runs.
 
 A measuring tool that is itself late measures itself. A `Ticker` ticks every few milliseconds
-and `LoopLag` keeps how late each tick came; whoever reads a rate or a window from the simulator reads this beside it.
+and `LoopLag` keeps how late each tick came; whoever reads a rate or a window from the simulator
+reads this beside it.
 uvloop keeps timers in whole milliseconds, so up to 1 ms of lag is its rounding and means nothing.
 """
 
@@ -18,6 +19,14 @@ T = TypeVar("T")
 
 _BUCKET_S: Final = 0.0001
 _BUCKETS: Final = 10_000  # up to one second; later ticks are in the last bucket
+
+TICK_S: Final = 0.010
+
+# The gateway's own guard: what a reader is late by less than this, the limits allow for.
+STALL_S: Final = 0.010
+
+# Five minutes of a loop that is never in time: then nothing that it noted is worth judging anyway.
+STALLS_MAX: Final = 30_000
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
@@ -39,7 +48,11 @@ def run(main: Coroutine[Any, Any, T]) -> T:
 
 
 class LoopLag:
-    """How late the loop's ticks came: the maximum, and percentiles from a histogram."""
+    """How late the loop's ticks came: the maximum, percentiles from a histogram, and the stalls.
+
+    A stall is a tick that was later than STALL_S: when it was due, and when it came. What was read
+    then may have arrived at any time since the tick before.
+    """
 
     def __init__(self) -> None:
         self.reset()
@@ -49,6 +62,7 @@ class LoopLag:
         self.max_s = 0.0
         self._ticks = 0
         self._histogram = [0] * _BUCKETS
+        self.stalls_ns: list[tuple[int, int]] = []
 
     def add(self, lag_s: float) -> None:
         """Take in one tick that came this late."""
@@ -67,6 +81,11 @@ class LoopLag:
                 return (index + 1) * _BUCKET_S
         return 0.0
 
+    def note_stall(self, due_s: float, came_s: float) -> None:
+        """Take in that a tick came so late that times around it mean little."""
+        if came_s - due_s > STALL_S and len(self.stalls_ns) < STALLS_MAX:
+            self.stalls_ns.append((int((due_s - TICK_S) * 1e9), int(came_s * 1e9)))
+
 
 class Ticker:
     """Calls `on_tick(number)` at an interval until stopped, and measures the loop's lag with it.
@@ -75,7 +94,7 @@ class Ticker:
     """
 
     def __init__(
-        self, on_tick: Callable[[int], None], lag: LoopLag, *, interval_s: float = 0.010
+        self, on_tick: Callable[[int], None], lag: LoopLag, *, interval_s: float = TICK_S
     ) -> None:
         self._interval_s = interval_s
         self._loop = asyncio.get_running_loop()
@@ -86,7 +105,9 @@ class Ticker:
         self._handle = self._loop.call_later(interval_s, self._tick)
 
     def _tick(self) -> None:
-        self._lag.add(time.monotonic() - self._due)
+        came = time.monotonic()
+        self._lag.add(came - self._due)
+        self._lag.note_stall(self._due, came)
         self._number += 1
         self._due = time.monotonic() + self._interval_s
         self._handle = self._loop.call_later(self._interval_s, self._tick)

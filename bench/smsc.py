@@ -326,5 +326,6 @@ class Smsc:
                 "max": round(self.lag.max_s * 1000, 2),
                 "p99": round(self.lag.percentile_s(0.99) * 1000, 2),
             },
+            "stalls_ns": self.lag.stalls_ns,
             "settings": self.settings.as_json(),
         }

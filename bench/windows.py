@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, NamedTuple
 
 SECOND_NS: Final = 1_000_000_000
+READ_NS: Final = 10_000_000
+"""How long after a stall the last of what piled up in it may still be read."""
 MINUTE_NS: Final = 60 * SECOND_NS
 
 
@@ -60,6 +62,47 @@ class RateLimit:
     def take(self, now_ns: int) -> None:
         """One event; the caller has asked `has_room`."""
         self._times.append(now_ns)
+
+
+class Judged(NamedTuple):
+    """What the windows of a row of events say about a limit, one window for each time."""
+
+    windows: int
+    over: int
+    """Windows that hold more than the limit, though whoever noted the times was not late."""
+    unjudged: int
+    """Windows that begin in a stall: what is noted at their begin may have come before it."""
+    most: int
+    """The fullest of those that are judged."""
+
+
+def judge(
+    times_ns: Iterable[int], length_ns: int, limit: int, stalls_ns: Iterable[tuple[int, int]]
+) -> Judged:
+    """Holds each window against the limit, but for those whose begin nobody knows.
+
+    `stalls_ns` are (begin, end), in order, of the times at which the reader was late: events are
+    noted at the end of one, or just behind it, that came at its begin.
+    """
+    times = sorted(times_ns)
+    stalls = [(begin, end + READ_NS) for begin, end in stalls_ns]
+    windows = over = unjudged = most = 0
+    last = stall = 0
+    for first, begin in enumerate(times):
+        if first and times[first - 1] == begin:
+            continue
+        windows += 1
+        while stall < len(stalls) and stalls[stall][1] < begin:
+            stall += 1
+        while last < len(times) and times[last] < begin + length_ns:
+            last += 1
+        if stall < len(stalls) and stalls[stall][0] <= begin:
+            unjudged += 1
+            continue
+        held = last - first
+        most = max(most, held)
+        over += held > limit
+    return Judged(windows, over, unjudged, most)
 
 
 def window_max(times_ns: Iterable[int], length_ns: int) -> int:

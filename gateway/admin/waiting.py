@@ -28,6 +28,7 @@ WAITS_FOR: Final = {
     LaneState.READY: "room at a carrier",
     LaneState.TIMED: "a limit or a pause",
     LaneState.STAMP: "the next commit",
+    LaneState.LINE: "its turn at a limit",
     LaneState.BLOCKED: "its campaign, which may not send",
 }
 

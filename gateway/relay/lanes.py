@@ -61,6 +61,8 @@ class LaneState(IntEnum):
     """A limit is full of segments that are not written yet: looked at after the next release."""
     BLOCKED = 4
     """Its campaign may not send: looked at after the next change of the registry."""
+    LINE = 5
+    """In the line of a limit, not as the first: looked at when it is."""
 
 
 class WorkingSet:
@@ -199,12 +201,11 @@ class Lane:
 
     __slots__ = (
         "campaign",
-        "claim",
         "levels",
         "limits",
+        "line",
         "prefix",
         "route",
-        "served_at",
         "state",
         "wake_at",
     )
@@ -218,12 +219,10 @@ class Lane:
             for priority in range(PRIORITIES)
         )
         self.limits: tuple[Limit, ...] = ()
-        self.claim: Limit | None = None
-        """The limit on which its first message has claimed what becomes free."""
+        self.line: Limit | None = None
+        """The limit in whose line it stands, the first of it included."""
         self.state = LaneState.IDLE
         self.wake_at = 0.0
-        self.served_at = 0
-        """Its place in the order in which lanes were served: the lower, the longer ago."""
 
     @property
     def rows(self) -> int:

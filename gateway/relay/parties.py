@@ -10,7 +10,7 @@ from math import log
 
 import msgspec
 
-from gateway.model.records import Message, Orphan
+from gateway.model.records import Message
 from gateway.relay.lanes import Lane
 from gateway.relay.receipt_map import Mode, ReceiptMap
 from gateway.relay.turn import Owed
@@ -162,9 +162,10 @@ class Carrier:
         self.routes: list[Route] = []
         self.paused: dict[str, float] = {}
         self.receipts = ReceiptMap(name, receipt_id_mode)
-        self.orphans: dict[bytes, Orphan] = {}
+        self.orphans: dict[bytes, int] = {}
+        """How many receipts without a message there are of each id, as `receipt_fold` spells it."""
         self.orphans_unloaded = 0
-        """Orphans that are on disk only."""
+        """Those of which even the id is on disk only."""
         self.submitted = 0
         self.throttled = 0
         self.refused: dict[int, int] = {}

@@ -50,6 +50,7 @@ ENDED: Final = 0
 """What an id means whose message has ended already: no message has this id."""
 
 _ABSENT: Final = object()
+_ZERO_OR_NONE: Final = (b"0", b"")
 _is_hex: Final = re.compile(rb"[0-9a-fA-F]+").fullmatch
 _BASES: Final[dict[Mode, tuple[int, int]]] = {
     "same": (0, 0),
@@ -74,6 +75,7 @@ class ReceiptMap:
         "_recent",
         "_waiting",
         "awaited",
+        "is_whole",
         "runs",
     )
 
@@ -88,6 +90,8 @@ class ReceiptMap:
         self._collected: list[bytes] = []
         self.runs = Runs(carrier)
         self.awaited = 0
+        self.is_whole = True
+        """Whether all is known that waits: not while `rebuild` reads what earlier starts have sent."""
 
     def __len__(self) -> int:
         """Entries in memory."""
@@ -98,9 +102,13 @@ class ReceiptMap:
     def put(self, carrier_id: bytes, message: Message) -> None:
         """The carrier has answered with this id."""
         self.awaited += 1
-        key = self._put(carrier_id, message)
-        if key:
-            self._recent.append(key)
+        if self._answer_base or carrier_id[:1] in _ZERO_OR_NONE or carrier_id != carrier_id.lower():
+            carrier_id = self._put(carrier_id, message)
+            if not carrier_id:
+                return
+        else:
+            self._waiting[carrier_id] = message
+        self._recent.append(carrier_id)
 
     def restore(self, carrier_id: bytes, message_id: int, view: View) -> None:
         """The same of a message that an earlier start has sent, unless it is known already."""
@@ -120,7 +128,9 @@ class ReceiptMap:
             key = recent.popleft()
             entry = waiting.get(key)
             if entry is None:
-                self._drop(key)
+                waiting.pop(key, None)
+                if self._folded:
+                    self._unfold(key)
             elif not isinstance(entry, int):
                 waiting[key] = entry.id
                 self._old.append(key)
@@ -130,44 +140,63 @@ class ReceiptMap:
     # From the receipt
 
     def take(self, receipt_id: bytes) -> Message | int | None:
-        """The message that this id means, or its id; ENDED; None if memory knows none.
+        """The message that has exactly this id and waits in memory, or its id; it waits no longer.
 
-        It does not wait any longer from here on.
+        None: `look_further`.
         """
         key = receipt_id if not self._receipt_base else _number(receipt_id, self._receipt_base)
-        entry = self._waiting.get(key, _ABSENT)
-        if entry is _ABSENT:
-            spelled = self._spelled(key)
-            if spelled is None:
-                return None
-            key, entry = spelled, self._waiting[spelled]
+        entry = self._waiting.get(key)
         if entry is None:
-            return ENDED
+            return None
         if isinstance(entry, int):
             self._drop(key)
-            return entry
-        self._waiting[key] = None
-        assert isinstance(entry, Message)
+        else:
+            self._waiting[key] = None
         return entry
 
-    def find(self, view: View, receipt_id: bytes) -> int | None:
-        """The same from the disk: an id whose message waits or is `unknown`; ENDED; None."""
+    def look_further(self, view: View, receipt_id: bytes) -> Message | int | None:
+        """The message that this id means all the same; ENDED if that has ended; None if nobody knows.
+
+        One that is on disk and has exactly this id, waiting or `unknown`; else, once all is known
+        that waits, the only one whose id is spelled alike.
+        """
+        key = receipt_id if not self._receipt_base else _number(receipt_id, self._receipt_base)
         folded = self.receipt_fold(receipt_id)
-        alike: list[int] = []
-        is_ended = False
+        is_ended = key in self._waiting
+        alike: dict[int, bytes] = {}
         for message_id in self._on_disk(view, folded):
             carrier_id, waits = _row_of(view, message_id, self._name)
             if carrier_id is None or self.answer_fold(carrier_id) != folded:
                 continue
-            if not waits:
-                is_ended = True
-            elif carrier_id == receipt_id or self._receipt_base:
+            is_exact = carrier_id == receipt_id or self._receipt_base != 0
+            if is_exact and waits:
                 return message_id
-            elif message_id not in alike:
-                alike.append(message_id)
-        if len(alike) == 1:
-            return alike[0]
-        return ENDED if is_ended and not alike else None
+            is_ended = is_ended or is_exact
+            if waits:
+                alike[message_id] = b""
+        if is_ended:
+            return ENDED
+        if self._receipt_base or not self.is_whole:
+            return None
+        return self._spelled_alike(folded, alike)
+
+    def _spelled_alike(self, folded: bytes, alike: dict[int, bytes]) -> Message | int | None:
+        """The only one in memory or of these on disk; neither if there are two."""
+        other = self._folded.get(folded, b"")
+        if other is None:
+            return None
+        is_ended = False
+        for key in (folded, other):
+            entry = self._waiting.get(key, _ABSENT)
+            if isinstance(entry, Message):
+                alike[entry.id] = key
+            elif isinstance(entry, int):
+                alike[entry] = key
+            is_ended = is_ended or entry is None
+        if is_ended or len(alike) != 1:
+            return ENDED if is_ended and not alike else None
+        ((message_id, key),) = alike.items()
+        return self.take(key) if key else message_id
 
     def give_up(self, carrier_id: bytes, message_id: int) -> None:
         """Its receipt has not come in time; the id may have gone to another message since."""
@@ -204,22 +233,14 @@ class ReceiptMap:
             self._waiting[key] = entry
         return key
 
-    def _spelled(self, key: bytes) -> bytes | None:
-        """The one key in memory that differs from this one in zeros and case only."""
-        if self._receipt_base:
-            return None
-        folded = fold(key)
-        other = self._folded.get(folded, b"")
-        if other is None or (other and folded != other and folded in self._waiting):
-            return None
-        found = other or folded
-        return found if found in self._waiting else None
-
     def _drop(self, key: bytes) -> None:
         if self._waiting.pop(key, _ABSENT) is not _ABSENT and self._folded:
-            folded = fold(key)
-            if self._folded.get(folded, b"") in {key, None}:
-                del self._folded[folded]
+            self._unfold(key)
+
+    def _unfold(self, key: bytes) -> None:
+        folded = fold(key)
+        if self._folded.get(folded, b"") in {key, None}:
+            del self._folded[folded]
 
     def _spill(self, rows: dict[bytes, bytes | None], wall: float) -> None:
         waiting, old = self._waiting, self._old

@@ -15,14 +15,17 @@ from gateway.model.now import Now
 from gateway.model.records import Message, Orphan, decode_awaiting, decode_message
 from gateway.relay import finish
 from gateway.relay.parties import Carrier
-from gateway.relay.receipt_map import late_key, late_row
+from gateway.relay.receipt_map import ENDED, late_key, late_row
+from gateway.relay.runs import digest_of
 from gateway.relay.state import State
 from gateway.smpp import consts
 from gateway.smpp.receipt import Receipt
 
 ORPHANS_MAX: Final = 10_000
-"""Orphans a carrier that are in memory; older ones are on disk only: a read for each answer, while
-there are any."""
+"""Orphans a carrier whose ids are in memory; with more, each answer costs a look at the disk."""
+
+ALIKE_MAX: Final = 10
+"""Orphans that are spelled alike, of those that one answer looks at."""
 
 ENDS: Final[dict[int, tuple[int, str]]] = {
     consts.DELIVERED: (states.DELIVERED, ""),
@@ -47,50 +50,65 @@ def receipt(state: State, carrier: Carrier, found: Receipt | None, now: Now) -> 
         state.counters.intermediate += 1
         return
     waiting = carrier.receipts.take(found.message_id)
-    if not waiting:
-        on_disk = carrier.receipts.find(state.view, found.message_id)
-        if on_disk is None and waiting is None:
-            _keep_orphan(state, carrier, found, now)
-            return
-        waiting = on_disk
-    if not waiting:
+    if waiting is None:
+        waiting = carrier.receipts.look_further(state.view, found.message_id)
+    if waiting is None:
+        _keep_orphan(state, carrier, found, now)
+    elif waiting == ENDED:
         state.counters.repeated += 1
-        return
-    _conclude(state, carrier, waiting, ends=ends, error=found.error, now=now)
+    else:
+        _conclude(state, carrier, waiting, ends=ends, error=found.error, now=now)
 
 
 def match_orphan(state: State, carrier: Carrier, carrier_id: bytes, now: Now) -> None:
     """A message has got this id: a receipt that came before it may have been waiting for it."""
-    if not carrier.orphans and not carrier.orphans_unloaded:
-        return
     folded = carrier.receipts.answer_fold(carrier_id)
-    key = orphan_key(carrier, folded)
-    orphan = carrier.orphans.get(folded)
-    if orphan is None:
-        row = state.view.get(tables.ORPHAN, key) if carrier.orphans_unloaded else None
-        if row is None:
-            return
-        orphan = records.decode_orphan(row)
+    if folded not in carrier.orphans and not carrier.orphans_unloaded:
+        return
+    prefix = orphan_prefix(carrier, folded)
+    for key, row in state.view.scan(tables.ORPHAN, prefix, prefix, ALIKE_MAX):
+        try_orphan(state, carrier, key, records.decode_orphan(row), now)
+
+
+def try_orphan(state: State, carrier: Carrier, key: bytes, orphan: Orphan, now: Now) -> None:
+    """Matches an orphan if its message is known by now."""
     waiting = carrier.receipts.take(orphan.message_id)
     if waiting is None:
-        waiting = carrier.receipts.find(state.view, orphan.message_id)
-    if not waiting:
+        waiting = carrier.receipts.look_further(state.view, orphan.message_id)
+    if waiting is None:
         return
-    forget_orphan(carrier, folded)
-    state.machine.open.writes[tables.ORPHAN][key] = None
+    drop_orphan(state, carrier, key, orphan)
+    if waiting == ENDED:
+        state.counters.repeated += 1
+        return
     ends = ENDS[orphan.message_state]
     _conclude(state, carrier, waiting, ends=ends, error=orphan.error, now=now)
 
 
-def forget_orphan(carrier: Carrier, folded: bytes) -> None:
-    """Its row is being deleted."""
-    if carrier.orphans.pop(folded, None) is None:
+def drop_orphan(state: State, carrier: Carrier, key: bytes, orphan: Orphan) -> None:
+    """It has found its message, or nobody waits for it any longer."""
+    state.machine.open.writes[tables.ORPHAN][key] = None
+    folded = carrier.receipts.receipt_fold(orphan.message_id)
+    count = carrier.orphans.get(folded, 0)
+    if count > 1:
+        carrier.orphans[folded] = count - 1
+    elif count:
+        del carrier.orphans[folded]
+    else:
         carrier.orphans_unloaded -= 1
 
 
-def orphan_key(carrier: Carrier, folded: bytes) -> bytes:
-    """The key of an orphan's row; its id is spelled as `ReceiptMap.receipt_fold` does."""
-    return b"%b\0%b" % (carrier.name.encode(), folded)
+def count_orphan(carrier: Carrier, folded: bytes) -> None:
+    """One more is on disk; in memory it is known by its id, as long as there is room."""
+    if folded in carrier.orphans or len(carrier.orphans) < ORPHANS_MAX:
+        carrier.orphans[folded] = carrier.orphans.get(folded, 0) + 1
+    else:
+        carrier.orphans_unloaded += 1
+
+
+def orphan_prefix(carrier: Carrier, folded: bytes) -> bytes:
+    """What the keys of all orphans begin with whose ids are spelled alike."""
+    return b"%b\0%b" % (carrier.name.encode(), digest_of(folded))
 
 
 def _conclude(
@@ -175,20 +193,14 @@ def _stored(state: State, key: bytes) -> tuple[Message, bytes, int] | None:
 
 def _keep_orphan(state: State, carrier: Carrier, found: Receipt, now: Now) -> None:
     folded = carrier.receipts.receipt_fold(found.message_id)
-    key = orphan_key(carrier, folded)
+    key = orphan_prefix(carrier, folded) + found.message_id
     row = state.view.get(tables.ORPHAN, key)
-    if row is not None:
-        earlier = records.decode_orphan(row).message_state
-        if earlier not in {found.state, consts.UNKNOWN}:
-            state.counters.repeated += 1  # how a message ended is what was said first
-            return
-        if folded not in carrier.orphans:
-            carrier.orphans_unloaded -= 1  # it comes again: into memory, too
+    if row is None:
+        count_orphan(carrier, folded)
+    elif records.decode_orphan(row).message_state not in {found.state, consts.UNKNOWN}:
+        state.counters.repeated += 1  # how a message ended is what was said first
+        return
     state.counters.orphans += 1
     carrier.orphaned += 1
     orphan = Orphan(now.wall, found.message_id, found.state, found.error)
     state.machine.open.writes[tables.ORPHAN][key] = records.encode(orphan)
-    carrier.orphans[folded] = orphan
-    if len(carrier.orphans) > ORPHANS_MAX:
-        del carrier.orphans[next(iter(carrier.orphans))]
-        carrier.orphans_unloaded += 1

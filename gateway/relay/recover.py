@@ -40,6 +40,7 @@ def recover(state: State, now: Now, boot: Boot) -> list[str]:
     warnings += _counts(state, now)
     for carrier in state.carriers.values():
         carrier.receipts.runs.load(state.view)
+        carrier.receipts.is_whole = False
     _orphans(state)
     _in_flight(state, now)
     for carrier in state.carriers.values():
@@ -101,14 +102,10 @@ def _level(state: State, prefix: bytes, rows: int, now: Now) -> list[str]:
 
 def _orphans(state: State) -> None:
     for key, row in _scan(state, tables.ORPHAN):
-        name, folded = key.split(b"\0", 1)
-        carrier = state.carriers.get(name.decode())
-        if carrier is None:
-            continue
-        if len(carrier.orphans) < receipts.ORPHANS_MAX:
-            carrier.orphans[folded] = records.decode_orphan(row)
-        else:
-            carrier.orphans_unloaded += 1
+        carrier = state.carriers.get(key.split(b"\0", 1)[0].decode())
+        if carrier is not None:
+            message_id = records.decode_orphan(row).message_id
+            receipts.count_orphan(carrier, carrier.receipts.receipt_fold(message_id))
 
 
 def _in_flight(state: State, now: Now) -> None:

@@ -9,17 +9,19 @@ STRATEGIES, in the order in which they decide:
                 a lane whose campaign may not send waits until the registry changes, a message whose
                 number has left the campaign is held
     limits      the carrier's rate and every limit of the campaign must have room for the whole
-                message, then all are charged together. One of several segments that finds too
-                little room claims what becomes free, or shorter ones would take it for ever
+                message, then all are charged together
+    line        who finds a rate full stands in line at it. The first waits for the time, the others
+                for their turn, whatever they would need: so a message of many segments is not
+                starved by short ones, and a thousand lanes at one carrier cost no more than one
     bind        the bound session with most room in its window
-    fairness    ready lanes take turns, QUANTUM messages each or what there is room for; of those
-                that waited for a stamp, the one that was served longest ago is first; a lane's own
-                order is by priority, then arrival
+    fairness    ready lanes take turns, QUANTUM messages each or what there is room for; a lane's
+                own order is by priority, then arrival
     at once     a message whose lane is empty goes out in the turn that admits it
 
 A lane that cannot go on waits where its reason is: for a time in the timer heap, for room on a
-carrier in its route's `ready`, for a stamp in `unstamped`, for a change of the registry nowhere. So
-the cost follows the activity: an idle campaign is looked at by nobody.
+carrier in its route's `ready`, for a stamp in `unstamped`, for its turn in the line of a limit, for
+a change of the registry nowhere. So the cost follows the activity: an idle campaign is looked at by
+nobody.
 """
 
 import heapq
@@ -34,21 +36,19 @@ from gateway.relay import finish, parked
 from gateway.relay.lanes import Lane, LaneState, Level
 from gateway.relay.parties import Carrier, Route
 from gateway.relay.state import State, push_timer
-from gateway.throttle.limit import Charge
+from gateway.throttle.limit import Charge, Limit
 from gateway.throttle.window import NEVER
 
 QUANTUM: Final = 16
 """Messages a lane may send before the next ready lane has its turn."""
 
 LOOKAHEAD: Final = 32
-"""Lanes that are looked at without progress before a route is left until something changes: with
-several carriers one full window must not hide the room of another."""
+"""Lanes without room that are looked at before a route is left until something changes: with several
+carriers one full window must not hide the room of another."""
 
 PUMP_MAX: Final = 2_000
-"""Messages that one call sends at most, about 10 ms: then the loop turns once (`State.timers`)."""
-
-CLAIM_POLL_S: Final = 0.005
-"""How soon a lane looks again that waits for another's claim whose time has come."""
+"""Messages that one call sends, and lanes that it looks at, at most: about 10 ms, then the loop turns
+once (`State.pump_again`)."""
 
 RECHECK_S: Final = 60.0
 """How often a lane whose limit is zero is looked at again."""
@@ -62,6 +62,8 @@ TOO_LONG: Final = -2.0
 """More segments than a limit, lowered since admission, lets pass at all."""
 BLOCKED: Final = -3.0
 """The campaign may not send, or is not there any more."""
+TURN: Final = -4.0
+"""Others stand in line before it at a limit."""
 
 
 def place(state: State, message: Message, now: Now) -> None:
@@ -114,7 +116,7 @@ def look_again(state: State) -> None:
 def stamped(state: State) -> None:
     """A turn was released: what waited for its stamps is ready."""
     waiting, state.unstamped = state.unstamped, []
-    for lane in sorted(waiting, key=_served_at):
+    for lane in waiting:
         ready(state, lane)
 
 
@@ -134,18 +136,18 @@ def next_wake(state: State) -> float:
 
 
 def _pump_route(state: State, route: Route, now: Now) -> None:
-    sent = fruitless = 0
+    work = fruitless = 0
     while route.ready and fruitless < LOOKAHEAD:
-        if sent >= PUMP_MAX:
+        if work >= PUMP_MAX:
             state.pump_again = True
             return
         lane = route.ready.popleft()
+        line, lane.line = lane.line, None
         served, at = _serve(state, route, lane, now)
-        if served:
-            state.served += 1
-            lane.served_at = state.served
-        sent += served
-        fruitless = 0 if served else fruitless + 1
+        if line is not None:
+            _step_out(state, lane, line, served)
+        work += served or 1
+        fruitless = 0 if at != ROOM or served else fruitless + 1
         if at == SENT and not lane.rows:
             lane.state = LaneState.IDLE
         elif at == ROOM and _is_full(state, route):
@@ -154,12 +156,20 @@ def _pump_route(state: State, route: Route, now: Now) -> None:
             else:
                 route.ready.appendleft(lane)
             return
+        elif lane.line is not None and served:  # its turn is over: who was behind it comes first
+            lane.line = None
+            ready(state, lane)
         else:
             _wait(state, route, lane, at)
 
 
-def _served_at(lane: Lane) -> int:
-    return lane.served_at
+def _step_out(state: State, lane: Lane, limit: Limit, served: int) -> None:
+    """The first in line had its turn: it stays only if it sent nothing and still waits for that."""
+    if lane.line is limit and not served:
+        return
+    limit.line.popleft()
+    if limit.line:
+        ready(state, limit.line[0])
 
 
 def _is_full(state: State, route: Route) -> bool:
@@ -170,8 +180,6 @@ def _is_full(state: State, route: Route) -> bool:
 
 def _serve(state: State, route: Route, lane: Lane, now: Now) -> tuple[int, float]:
     """Sends up to QUANTUM messages of a lane: how many, and why it stopped (SENT: turn over)."""
-    if lane.claim is not None:
-        lane.claim.claimed, lane.claim = 0, None
     numbers = state.catalog.numbers
     campaign = state.catalog.campaigns.get(lane.campaign)
     if (campaign is None or campaign.blocked) and lane.rows:
@@ -251,15 +259,15 @@ def _charge(state: State, carrier: Carrier, lane: Lane, message: Message, now: N
     segments = message.segments
     limits = lane.limits if carrier.rate is None else (*lane.limits, carrier.rate)
     for limit in limits:
-        if limit.claimed:  # by another lane: this one's claim ended when its turn came
-            at = max(limit.free_at(now, limit.claimed), now.monotonic + CLAIM_POLL_S)
-        else:
-            at = limit.free_at(now, segments)
+        if limit.line and limit.line[0] is not lane:
+            lane.line = limit
+            return TURN
+        at = limit.free_at(now, segments)
         if at > now.monotonic:
             if segments > limit.capacity:
                 return TOO_LONG if limit.capacity else now.monotonic + RECHECK_S
-            if segments > 1 and not limit.claimed and limit.window is not None:
-                limit.claimed, lane.claim = segments, limit
+            if limit.window is not None:  # who comes too late for a day must not stop the shorter
+                lane.line = limit
             return at if at < NEVER else STAMP
     slots = state.machine.open.slots
     charges: list[Charge] = []
@@ -280,7 +288,14 @@ def _paused_until(carrier: Carrier, campaign: str, now: Now) -> float:
 
 def _wait(state: State, route: Route, lane: Lane, at: float) -> None:
     """Puts a lane where its reason is."""
-    if at == STAMP:
+    limit = lane.line
+    if limit is not None and (not limit.line or limit.line[0] is not lane):
+        limit.line.append(lane)
+        if limit.line[0] is not lane:
+            at = TURN
+    if at == TURN:
+        lane.state = LaneState.LINE
+    elif at == STAMP:
         lane.state = LaneState.STAMP
         state.unstamped.append(lane)
     elif at == BLOCKED:

@@ -114,7 +114,6 @@ class State:
         "route_by_name",
         "routes",
         "saved_totals",
-        "served",
         "started",
         "starts",
         "timers",
@@ -159,8 +158,6 @@ class State:
         self.ids = ids.IdSource(0)
         self.outbox_ids = ids.IdSource(0)
         self.timers: list[tuple[float, int, Lane]] = []
-        self.served = 0
-        """How often a lane was served: what `Lane.served_at` counts in."""
         self.timers_pushed = 0
         """Makes two timers of one moment differ, even of one lane."""
         self.unstamped: list[Lane] = []

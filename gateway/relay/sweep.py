@@ -119,11 +119,11 @@ def _orphan(state: State, key: bytes, row: bytes, now: Now) -> None:
     orphan = records.decode_orphan(row)
     if orphan.received_at + ORPHAN_KEEP_S > now.wall:
         return
-    state.machine.open.writes[tables.ORPHAN][key] = None
-    name, folded = key.split(b"\0", 1)
-    carrier = state.carriers.get(name.decode())
+    carrier = state.carriers.get(key.split(b"\0", 1)[0].decode())
     if carrier is not None:
-        receipts.forget_orphan(carrier, folded)
+        receipts.drop_orphan(state, carrier, key, orphan)
+    else:
+        state.machine.open.writes[tables.ORPHAN][key] = None
 
 
 def _run(state: State, key: bytes, _row: bytes, now: Now) -> None:

@@ -11,7 +11,8 @@ may step; after a reboot of the machine nobody knows how long ago they were, and
 closed for its period. A per-second limit writes nothing: it always starts closed for one second.
 """
 
-from typing import Final, Literal, NamedTuple
+from collections import deque
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
@@ -51,10 +52,10 @@ class Limit:
         "_by_second",
         "_noted",
         "at_cap",
-        "claimed",
         "day",
         "dirty",
         "key",
+        "line",
         "per",
         "segments",
         "window",
@@ -79,8 +80,8 @@ class Limit:
         self.at_cap = at_cap
         self.zone = days.zone.key if days is not None else ""
         self.dirty = False
-        self.claimed = 0
-        """Segments for which somebody waits who comes before everybody else."""
+        self.line: deque[Any] = deque()
+        """Who waits for it, in their order: the scheduler's, nobody else's."""
         self.window: Window | None = None
         self.day: DayCap | None = None
         self._by_second: list[tuple[int, int]] = []

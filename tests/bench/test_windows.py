@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.windows import SECOND_NS, RateLimit, WindowMax, window_max
+from bench.windows import READ_NS, SECOND_NS, RateLimit, WindowMax, judge, window_max
 
 # Times on a coarse grid, so that many are exactly one window apart.
 grid = st.lists(st.integers(0, 40).map(lambda step: step * SECOND_NS // 8), max_size=60)
@@ -48,3 +48,29 @@ def test_what_a_limit_lets_through_never_exceeds_it(times_ns: list[int], count: 
             passed.append(time_ns)
 
     assert window_max(passed, SECOND_NS) <= count
+
+
+@given(grid)
+def test_without_a_stall_every_window_is_judged(times_ns: list[int]) -> None:
+    judged = judge(times_ns, SECOND_NS, 0, [])
+
+    assert (fullest(times_ns), len(set(times_ns)), 0) == (
+        judged.most,
+        judged.windows,
+        judged.unjudged,
+    )
+    assert judged.over == judged.windows
+
+
+def test_a_window_that_begins_while_the_reader_was_late_is_not_judged() -> None:
+    # What piled up in the stall is noted at its end, and may have come at its begin.
+    piled_up = [5 * SECOND_NS] * 4
+    later = 5 * SECOND_NS + SECOND_NS // 2
+    stall = (5 * SECOND_NS - SECOND_NS // 10, 5 * SECOND_NS)
+
+    assert 1 == judge([*piled_up, later], SECOND_NS, 4, []).over
+    judged = judge([*piled_up, later], SECOND_NS, 4, [stall])
+    assert (2, 0, 1, 1) == judged
+    just_behind = [5 * SECOND_NS + READ_NS] * 5
+    assert 0 == judge(just_behind, SECOND_NS, 4, [stall]).over
+    assert 1 == judge(just_behind, SECOND_NS, 4, [(0, 1), (stall[0], stall[1] - 1)]).over

@@ -1,16 +1,20 @@
 """Limits, measured where it counts: in the carrier's ledger. Through kill -9, too."""
 
 import datetime
+import logging
 from collections import Counter
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from bench import wire
 from bench.gateway import Carrier, GatewayProcess
-from bench.ledger import Entry, second_max_by_source
+from bench.ledger import Entry
 from bench.process import SimulatorProcess, run_load_process
-from bench.windows import SECOND_NS
+from bench.windows import MINUTE_NS, SECOND_NS, Judged, judge
 from tests.daemon.peers import FAST, Esme, message_id, submit_body
 from tests.daemon.stage import REGISTRY, Stage, audit, bound, quiet, wait_settled
+
+log = logging.getLogger(__name__)
 
 PER_SECOND = "12025550140"
 PER_SECOND_LONG = "12025550141"
@@ -19,8 +23,12 @@ PER_DAY = "12025550143"
 BY_DEFAULT = "12025550144"
 
 LIMIT = 50
-ENOUGH = 45
-"""Of 50 a second, on a machine that others use too; with a disk of its own it is 49."""
+ENOUGH = 49
+"""Of 50 a second, while commits take up to 5 ms."""
+FAST_COMMIT_MS = 5.0
+ENOUGH_ON_A_SLOW_DISK = 40
+UNJUDGED_MAX = 0.05
+"""Windows, of all, that begin while the simulator itself was late."""
 
 
 def far_from_midnight() -> str:
@@ -69,6 +77,17 @@ def send(gateway: GatewayProcess, source: str, count: int) -> None:
     assert count == summary["ok"], summary
 
 
+def windows(
+    entries: list[Entry], stats: dict[str, Any], source: str, limit: int, length_ns: int = SECOND_NS
+) -> Judged:
+    """What the carrier's ledger says about one number's limit; none of its windows is above it."""
+    times = [entry.time_ns for entry in entries if entry.source_addr == source]
+    judged = judge(times, length_ns, limit, stats["stalls_ns"])
+    log.warning("%s, %d in %g s: %s", source, limit, length_ns / SECOND_NS, judged)
+    assert 0 == judged.over, judged
+    return judged
+
+
 def by_source(entries: list[Entry]) -> Counter[str]:
     return Counter(entry.source_addr for entry in entries)
 
@@ -82,19 +101,23 @@ def test_no_second_holds_more_than_the_limit_and_hardly_less_while_there_is_a_ba
         body = submit_body(source=PER_SECOND_LONG, text=b"", tlvs=payload, registered_delivery=0)
         esme.send(b"".join(wire.pdu(wire.SUBMIT_SM, number, body) for number in range(1, 49)))
         esme.receive_many(wire.SUBMIT_SM_RESP, 48)
-    send(gateway, PER_SECOND, 4 * LIMIT)
+    send(gateway, PER_SECOND, 6 * LIMIT)
 
-    wait_settled(gateway)
+    status = wait_settled(gateway)
 
-    simulator.stop()
+    stats = simulator.stop()
     entries = simulator.entries()
-    assert 4 * LIMIT == by_source(entries)[PER_SECOND]
-    most = second_max_by_source(entries)
-    assert most[PER_SECOND] <= LIMIT
-    assert most[PER_SECOND_LONG] <= LIMIT // 3
-    times = [entry.time_ns for entry in entries if entry.source_addr == PER_SECOND]
-    begin = min(times)
-    assert sum(time < begin + 3 * SECOND_NS for time in times) >= 3 * ENOUGH
+    assert 6 * LIMIT == by_source(entries)[PER_SECOND]
+    judged = windows(entries, stats, PER_SECOND, LIMIT)
+    windows(entries, stats, PER_SECOND_LONG, LIMIT // 3)
+    assert judged.unjudged <= max(UNJUDGED_MAX * judged.windows, 1)
+    times = sorted(entry.time_ns for entry in entries if entry.source_addr == PER_SECOND)
+    used = (len(times) - LIMIT) / ((times[-1] - times[0]) / SECOND_NS)
+    slowest_ms = status["commits"]["slowest_ms"]
+    log.warning(
+        "%.2f of %d a second used, the slowest commit took %.1f ms", used, LIMIT, slowest_ms
+    )
+    assert used >= (ENOUGH if slowest_ms <= FAST_COMMIT_MS else ENOUGH_ON_A_SLOW_DISK)
 
 
 def test_a_restart_gives_no_limit_a_second_time(stage: Stage) -> None:
@@ -122,10 +145,10 @@ def test_a_restart_gives_no_limit_a_second_time(stage: Stage) -> None:
     ]
     audit(gateway)
     quiet(gateway)
-    simulator.stop()
+    stats = simulator.stop()
     entries = simulator.entries()
-    most = second_max_by_source(entries)
-    assert most[PER_SECOND] <= LIMIT
+    windows(entries, stats, PER_SECOND, LIMIT)
+    windows(entries, stats, PER_MINUTE, 30, MINUTE_NS)
     sent = by_source(entries)
     assert (2000, 30, 240) == (sent[PER_DAY], sent[PER_MINUTE], sent[BY_DEFAULT])
 

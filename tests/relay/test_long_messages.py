@@ -33,29 +33,30 @@ def test_a_long_message_is_not_starved_by_short_ones_under_a_carriers_rate() -> 
     assert long_one in sent
     assert sent[long_one] < 1_002.0 + 50 * 0.05 + 2.1
     assert most_in([(one.monotonic, one.segments) for one in world.sent], 1.0) <= 10
-    # While it waited, the room that it claimed stood empty for a second at most.
+    # While it waited, the room that it needed stood empty for a second at most.
     assert sum(one.segments for one in world.sent) >= 10 * 9
 
 
-def test_a_claim_ends_with_its_message() -> None:
+def test_a_long_message_that_expires_in_line_lets_the_next_one_go() -> None:
     world = World(Setup(carriers=(Smsc("carrier-a", tps=3.0),), registry=TRICKLE))
     client = world.connect()
     world.bind(window=1_000)
     world.run(2.0)
-    for _ in range(3):
+    for _ in range(2):
         world.accepted(client, source=SLOW_NUMBER)
+    long_one = world.accepted(client, b"x" * 254, validity=b"000000000001000R")
+    behind = world.accepted(client, source=SLOW_NUMBER)
     rate = world.state.carriers["carrier-a"].rate
     assert rate is not None
-    long_one = world.accepted(client, b"x" * 254, validity=b"000000000001000R")
-    assert 2 == rate.claimed
+    assert (2, False) == (len(rate.line), behind in world.sent_ids())
     world.clock.wall += 5.0
     world.run(1.2)
 
-    assert ("expired", 0) == (world.state_of(long_one), rate.claimed)
-    assert world.accepted(client, source=SLOW_NUMBER) in world.sent_ids()
+    assert ("expired", 0) == (world.state_of(long_one), len(rate.line))
+    assert behind in world.sent_ids()
 
 
-def test_no_day_is_claimed_for_a_message_that_fits_the_next() -> None:
+def test_who_is_too_long_for_the_day_does_not_stop_the_shorter() -> None:
     registry = COMPANIES + campaign(
         "CLONG01", NUMBER, "12025550101", limits=limits(("day", 3), zone="America/Los_Angeles")
     )

@@ -200,11 +200,24 @@ def test_zeros_and_case_are_all_that_a_spelling_may_change(
         st.binary(min_size=1, max_size=20).filter(lambda o: fold(o) != fold(carrier_id))
     )
     found = ReceiptMap("a", "same")
-    found.restore(carrier_id, 77, Disk())
+    disk = Disk()
+    found.restore(carrier_id, 77, disk)
 
-    assert found.take(other) is None
-    assert 77 == found.take(respelled)
+    assert found.take(other) is None is found.look_further(disk, other)
+    assert 77 == (found.take(respelled) or found.look_further(disk, respelled))
     assert (0, {}) == (len(found), found._folded)
+
+
+def test_a_spelling_is_forgotten_with_its_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(receipt_map, "RECENT_MAX", 1)
+    world, client, link = gateway()
+    for carrier_id in (b"0A", b"0B", b"0C"):
+        submitted(world, client, link, carrier_id)
+        world.receipt(link, carrier_id)
+        world.settle()
+    found = world.state.carriers["carrier-a"].receipts
+
+    assert [b"0C"] == list(found._waiting) == list(found._folded.values())
 
 
 # Twice, and late
@@ -465,6 +478,19 @@ def test_an_orphan_that_could_be_two_messages_stays_one() -> None:
     assert 1 == len(world.disk.rows[tables.ORPHAN])
 
 
+def test_an_orphan_whose_message_has_ended_since_is_one_that_comes_twice() -> None:
+    world, client, link = gateway(rebuilds=False)
+    submitted(world, client, link, b"Ab")
+    for carrier_id in (b"aB", b"Ab"):  # nobody knows yet whether the first is this message
+        world.receipt(link, carrier_id)
+    world.settle()
+    assert 1 == len(world.disk.rows[tables.ORPHAN])
+    world.run(1.0)
+
+    assert (1, {}) == (world.state.counters.repeated, world.disk.rows[tables.ORPHAN])
+    assert [consts.DELIVERED] == [one.state for one in client.receipts()]
+
+
 # After a start
 
 
@@ -485,13 +511,22 @@ def test_a_receipt_that_comes_before_its_row_was_read_finds_it_then(
     while not world.core.rebuild.is_done:
         world.tick(rebuild.REST_S)
         bites += 1
-    assert 3 == bites
+    assert 4 == bites  # three of what waits, one of orphans
 
     assert "delivered" == world.state_of(messages[0]) == world.state_of(messages[9])
     assert 9 == world.state.carriers["carrier-a"].receipts.awaited  # eight old ones, the newer
     world.receipt(link, b"newer")
     world.settle()
     assert "delivered" == world.state_of(newer)
+
+
+def test_an_orphan_of_a_carrier_that_is_not_configured_any_more_stays_one() -> None:
+    world, _, link = gateway()
+    world.receipt(link, b"1")
+    world.settle()
+    world.crash(Setup(carriers=(Smsc("other"),), routes=()))
+
+    assert 1 == len(world.disk.rows[tables.ORPHAN])
 
 
 def test_what_was_answered_since_the_start_is_not_read_again() -> None:

@@ -236,6 +236,10 @@ class GatewayProcess:
         """Sends it a signal."""
         self._popen.send_signal(number)
 
+    def is_running(self) -> bool:
+        """Whether it has not ended yet."""
+        return self._popen.poll() is None
+
     def kill(self) -> None:
         """Ends it at once: kill -9."""
         self._popen.kill()

@@ -65,6 +65,8 @@ async def scrape(office: Office) -> bytes:
     _binds(page, office)
     for carrier in state.carriers.values():
         _carrier(page, carrier, now())
+    for name, since in waiting.unanswered_since(state).items():
+        page.add("carrier_oldest_in_flight_timestamp_seconds", since, name)
     for clients in _bites(state.clients.values()):
         _clients(page, clients)
         await trio.lowlevel.checkpoint()
@@ -165,6 +167,12 @@ def _store(page: Page, office: Office) -> None:
     page.add("commit_slowest_seconds", committer.slowest_s)
     page.add("commit_last_timestamp_seconds", committer.last_wall)
     page.add("committed_rows_total", committer.rows)
+    page.add("store_file_bytes", office.readers.file_bytes)
+    page.add("store_free_bytes", office.readers.free_bytes)
+    page.add("store_held_bytes", office.readers.held_bytes)
+    oldest = office.readers.oldest
+    page.add("store_oldest_reader_seconds", 0.0 if oldest is None else oldest.seconds)
+    page.add("store_readers_cleared_total", office.readers.cleared)
     page.add("room_bytes", committer.room_bytes)
     page.add("room_plenty", int(committer.room == "plenty"))
 

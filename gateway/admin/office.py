@@ -24,6 +24,7 @@ from gateway.registry.catalog import Plan
 from gateway.relay.state import State
 from gateway.store.committer import Committer
 from gateway.store.environment import Environment
+from gateway.store.readers import Readers
 
 T = TypeVar("T")
 
@@ -74,6 +75,10 @@ class Office(Protocol):
     @property
     def environment(self) -> Environment:
         """The store, for the audit."""
+
+    @property
+    def readers(self) -> Readers:
+        """Who reads the store, and how large its file is."""
 
     @property
     def started_wall(self) -> float:

@@ -51,6 +51,7 @@ def _status(found: dict[str, Any]) -> str:
         ("queue", f"{found['queue_depth']:,}" + (f", the oldest for {oldest}" if oldest else "")),
         ("commits", f"{written}, the last {last}, {times}"),
         ("room", f"{found['room']}, {octets(found['room_bytes'])} left"),
+        ("store", _store(found["store"])),
         ("since start", _counts(found["counters"])),
     ]
     carriers = table(
@@ -59,6 +60,18 @@ def _status(found: dict[str, Any]) -> str:
     )
     warnings = "\n".join(f"warning: {warning}" for warning in found["warnings"])
     return blocks(pairs(told), carriers, warnings)
+
+
+def _store(found: dict[str, Any]) -> str:
+    text = f"{octets(found['file_bytes'])}, {octets(found['free_bytes'])} of it free"
+    if found["oldest_reader_process_id"]:
+        text += (
+            f"; process {found['oldest_reader_process_id']} reads it for "
+            f"{found['oldest_reader_s']:.0f} s and holds back up to {octets(found['held_bytes'])}"
+        )
+    if found["readers_cleared"]:
+        text += f"; {found['readers_cleared']:,} dead readers cleared"
+    return text
 
 
 def _import(found: dict[str, Any]) -> str:

@@ -280,7 +280,7 @@ def _find(row: bytes, key: bytes, width: int) -> int:
 def _inbound(message_id: int, inbound: Inbound) -> Trace:
     """A message from a handset: it has no states, it is stored and owed to a client."""
     sm = decode_sm_leniently(inbound.body)
-    source, destination = (b"", b"")
+    source, destination = inbound.source, inbound.destination  # its text has gone
     if isinstance(sm, Sm):
         source, destination = sm.source_addr, sm.destination_addr
     return Trace(

@@ -154,6 +154,17 @@ def oldest_in_states(state: State) -> dict[str, float]:
     return found
 
 
+def unanswered_since(state: State) -> dict[str, float]:
+    """When the oldest message in flight was sent, for each carrier that has any."""
+    found: dict[str, float] = {}
+    for bind in state.binds.values():
+        first = next(iter(bind.flights.values()), None)
+        if first is not None and first.submitted_at:
+            name = bind.carrier.name
+            found[name] = min(found.get(name, first.submitted_at), first.submitted_at)
+    return found
+
+
 def _note(found: dict[str, float], name: str, moments: list[float]) -> None:
     if moments:
         found[name] = min(moments)

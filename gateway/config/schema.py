@@ -109,8 +109,9 @@ class Store(msgspec.Struct, frozen=True):
 class Limits(msgspec.Struct, frozen=True):
     """[limits]: the sizes of queues and batches."""
 
-    working_set: Annotated[int, Meta(ge=100, le=10_000_000)] = 50_000
-    """Queued messages kept in memory, all lanes together; the rest is on disk only."""
+    working_set: Annotated[int, Meta(ge=100, le=10_000_000)] = 20_000
+    """Queued messages kept in memory, all lanes together; the rest is on disk only. One of 100
+    characters takes about 700 octets there, the longest short_message 900: 14 to 18 MiB."""
     turn_events: Annotated[int, Meta(ge=1, le=1_000_000)] = 20_000
     """Events in one commit; above it clients are not read until the next turn."""
     turn_bytes: Annotated[int, Meta(ge=64 * KIB, le=GIB)] = 16 * MIB

@@ -3,6 +3,7 @@
     root
     |- admin, metrics     started first, stopped last
     |- turns, ticks       the flow; a fault here ends the process with status 1
+    |- room, readers      looks at the disk, and at who reads the store
     |- carriers           one supervisor a bind
     |- ingress            listeners, then a task a connection
     `- signals            TERM, INT: drain; a second one: hurry
@@ -38,12 +39,16 @@ from gateway.relay.state import Policy, State
 from gateway.relay.turn import Overlay, TurnMachine
 from gateway.store.committer import Committer
 from gateway.store.environment import Environment
+from gateway.store.readers import Readers
 from gateway.store.snapshot import Snapshot
 from gateway.throttle.limit import Limit
 
 log = logging.getLogger(__name__)
 
 DAY_S: Final = 86_400.0
+
+READERS_POLL_S: Final = 5.0
+"""How often who reads the store is looked at: what a dead reader can hold back meanwhile is small."""
 
 BOOT_ID_FILE: Final = Path("/proc/sys/kernel/random/boot_id")
 
@@ -73,6 +78,7 @@ class App:
         )
         self.snapshot = Snapshot(self.environment)
         self.committer = Committer(self.environment, self.snapshot)
+        self.readers = Readers(self.environment)
         self.machine = TurnMachine()
         self.state = build_state(config, self.machine, Overlay(self.snapshot, self.machine))
         self.core = Core(self.state)
@@ -101,6 +107,7 @@ class App:
                 root.start_soon(self.flow.turns)
                 root.start_soon(self.flow.ticks)
                 root.start_soon(self.flow.watch_room)
+                root.start_soon(self._watch_readers)
                 async with trio.open_nursery() as carriers:
                     for supervisor in self.supervisors:
                         carriers.start_soon(supervisor.run)
@@ -137,6 +144,12 @@ class App:
             log.warning("%d messages were in flight when the daemon stopped: in doubt", in_doubt)
         gc.collect()
         gc.freeze()
+
+    async def _watch_readers(self) -> None:
+        """Now and then, in a thread: places of the dead are cleared, old readers noted."""
+        while True:
+            await trio.to_thread.run_sync(self.readers.look, trio.current_time())
+            await trio.sleep(READERS_POLL_S)
 
     def _say_ready(self) -> None:
         self.ready.set()

@@ -144,7 +144,7 @@ def read(path: Path) -> "Loaded | str":
 
 def why_it_cannot_start(fault: BaseException) -> str:
     """What the configuration or the machine must change; "" if it is a fault of the daemon."""
-    from gateway.store.environment import StoreError  # noqa: PLC0415  (lmdb, for `run` only)
+    from gateway.store.folder import StoreError  # noqa: PLC0415  (lmdb, for `run` only)
 
     for leaf in _leaves(fault):
         if isinstance(leaf, StoreError):

@@ -84,12 +84,17 @@ class Ending(msgspec.Struct, array_like=True, gc=False, frozen=True):
 
 
 class Inbound(msgspec.Struct, array_like=True, gc=False, frozen=True):
-    """A message from a handset, as the carrier's deliver_sm brought it."""
+    """A message from a handset, as the carrier's deliver_sm brought it.
+
+    When its text goes, `body` does, and the two numbers in it are kept beside.
+    """
 
     client: str
     carrier: str
     received_at: float
     body: bytes
+    source: bytes = b""
+    destination: bytes = b""
 
 
 class Orphan(msgspec.Struct, array_like=True, gc=False, frozen=True):

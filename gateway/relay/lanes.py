@@ -15,8 +15,10 @@ row behind it is on disk only. Hence:
                      nothing; the count does
 
 All levels together hold about `WorkingSet.size` messages; when it is full, a level that must be
-served gets its room from the tails of others, which only move `loaded_to` back. Beyond it go only
-what comes back from the carriers' windows, and the few that every level may keep (SPARED).
+served gets its room from the tails of others, which only move `loaded_to` back. With many levels
+each loads no more than its share, so what one loads is not another's to drop before it is sent.
+Beyond the size go only what comes back from the carriers' windows, and the few that every level
+may keep (SPARED).
 """
 
 from collections import deque
@@ -34,10 +36,12 @@ PRIORITIES: Final = 4
 """priority_flag is 0 to 3 (SMPP 3.4 section 5.2.14); a higher one is sent first."""
 
 REFILL: Final = 256
-"""Messages that one refill brings into memory: about a millisecond of reading."""
+"""Messages that one refill brings into memory at most: about a millisecond of reading."""
 
 SPARED: Final = 16
-"""Messages that a level keeps in memory when another takes its room."""
+"""Messages that a level may keep in memory when another takes its room: a turn of its lane."""
+TO_SPARE: Final = 8
+"""Part of the working set that is freed beyond what is needed: the next few refills find room."""
 
 RESEND_TLV: Final = 0x3A05
 """Our TLV: how often this message was sent before without an answer."""
@@ -77,17 +81,29 @@ class WorkingSet:
         self.dirty: set[Level] = set()
         """Levels whose count must be written with the open turn."""
 
+    def share(self) -> int:
+        """What one level may load, of those that hold messages now; at least one."""
+        return max(self.size // (len(self.levels) + 1), 1)
+
     def make_room(self, wanted: int, keep: "Level") -> None:
-        """Takes `wanted` places from the tails of other levels, the longest first."""
+        """Takes `wanted` places, and some to spare, from the tails of others, the longest first."""
         lacking = self.held + wanted - self.size
         if lacking <= 0:
             return
+        lacking += self.size // TO_SPARE  # else thousands of levels were sorted for each refill
+        spared = min(SPARED, self.share())
         for level in sorted(self.levels, key=lambda level: -len(level.head)):
             if level is keep:
                 continue
-            lacking -= level.shed(lacking)
+            lacking -= level.shed(lacking, spared)
             if lacking <= 0:
                 return
+
+    def let_go(self, level: "Level", count: int) -> None:
+        """So many messages of this level have left memory."""
+        self.held -= count
+        if not level.head:
+            self.levels.discard(level)
 
 
 class Level:
@@ -127,7 +143,7 @@ class Level:
     def take(self, turn: Turn) -> Message:
         """Takes the first message out, in memory and on disk."""
         message = self.head.popleft()
-        self.working.held -= 1
+        self.working.let_go(self, 1)
         self.rows -= 1
         self.working.dirty.add(self)
         turn.writes[tables.QUEUE][self.prefix + ids.to_key(message.id)] = None
@@ -137,14 +153,14 @@ class Level:
         """Takes one message out of the middle: it ended where it stood."""
         if message_id <= self.loaded_to:
             del self.head[[message.id for message in self.head].index(message_id)]
-            self.working.held -= 1
+            self.working.let_go(self, 1)
         self.rows -= 1
         self.working.dirty.add(self)
         turn.writes[tables.QUEUE][self.prefix + ids.to_key(message_id)] = None
 
     def refill(self, view: View) -> list[bytes]:
         """Brings the next messages into memory; gives the keys of rows without a message."""
-        wanted = min(self.rows - len(self.head), REFILL)
+        wanted = min(self.rows - len(self.head), REFILL, self.working.share())
         if wanted <= 0:
             return []
         self.working.make_room(wanted, keep=self)
@@ -163,9 +179,9 @@ class Level:
             self.head.append(message)
         return damaged
 
-    def shed(self, count: int) -> int:
+    def shed(self, count: int, spared: int) -> int:
         """Leaves up to `count` messages of the tail to the disk alone; how many it did."""
-        shed = max(min(count, len(self.head) - SPARED), 0)
+        shed = max(min(count, len(self.head) - spared), 0)
         for _ in range(shed):
             self.head.pop()
         if shed:
@@ -175,8 +191,9 @@ class Level:
 
     def rewind(self) -> None:
         """Forgets what is in memory: the next refill starts at the first row."""
-        self.working.held -= len(self.head)
+        held = len(self.head)
         self.head.clear()
+        self.working.let_go(self, held)
         self.loaded_to = -1
 
     def _write(self, message: Message, turn: Turn) -> None:

@@ -165,6 +165,9 @@ def _reload(state: State, client: Client) -> bool:
         if body is None:
             state.counters.damaged += 1
             continue
+        if not body:  # its text is older than texts are kept: there is nothing left to deliver
+            state.counters.undelivered += 1
+            continue
         chunk.left += 1
         box.ready.append(Owed(chunk, message_id, body))
     if not chunk.left:

@@ -94,7 +94,6 @@ def _level(state: State, prefix: bytes, rows: int, now: Now) -> list[str]:
     lane: Lane = state.lane(name, campaign.decode(), now)
     level = lane.levels[PRIORITIES - 1 - place[0]]
     level.rows = rows
-    state.working.levels.add(level)
     if lane.state is LaneState.IDLE:
         schedule.ready(state, lane)
     return warnings

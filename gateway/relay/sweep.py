@@ -6,10 +6,11 @@
     run        all of it has had its receipt, or is unknown: dropped
     late       older than LATE_KEEP_S: dropped
     orphan     older than ORPHAN_KEEP_S: dropped
-    outbox     owed to a client that has not come for undelivered_s: dropped, and counted
+    outbox     owed to a client that has not come to receive for undelivered_s: dropped, and counted
     message    the text goes text_days after the end, the rest record_days after it, with `final`
                and `history`: purged, and counted as purged
     inbound    the same, by when it came
+    usage      of a campaign that is gone from the registry, when no limit can need it: dropped
 
 It walks each table from front to end, BITE rows a call, and begins again every PASS_S. It rides in
 ordinary turns, so it never holds up traffic for longer than a bite.
@@ -17,12 +18,16 @@ ordinary turns, so it never holds up traffic for longer than a bite.
 
 from typing import Final
 
+import msgspec
+
 from gateway.model import ids, records, states, tables
 from gateway.model.now import Now
 from gateway.relay import finish, outbox, parked, receipts, runs
 from gateway.relay.lanes import mark_resends
 from gateway.relay.receipt_map import LATE_KEEP_S, late_since
 from gateway.relay.state import State
+from gateway.smpp.codec import Sm, decode_sm_leniently
+from gateway.throttle.limit import last_used
 
 BITE: Final = 500
 """Rows looked at a call: 1 to 3 ms."""
@@ -35,6 +40,9 @@ PASS_S: Final = 10.0
 
 ORPHAN_KEEP_S: Final = 3600.0
 """A response that comes an hour after its receipt is not coming."""
+
+USAGE_KEEP_S: Final = 3 * 86_400.0
+"""After the end of the last day that was charged, in the zone where it ends last; and two to spare."""
 
 FORMER_TIMEOUT_S: Final = 72 * 3600.0
 """How long a message waits for the receipt of a carrier that is not configured any more: as long as
@@ -144,7 +152,7 @@ def _late(state: State, key: bytes, row: bytes, now: Now) -> None:
 def _outbox(state: State, key: bytes, row: bytes, now: Now) -> None:
     name = key[: -ids.KEY_LENGTH - 1].decode()
     client = state.clients.get(name)
-    if client is not None and client.links:
+    if client is not None and any(link.receives for link in client.links.values()):
         return
     if _owed_since(state, row[-ids.KEY_LENGTH :]) + state.policy.undelivered_keep_s > now.wall:
         return
@@ -189,8 +197,25 @@ def _final(state: State, key: bytes, row: bytes, now: Now) -> None:
 
 def _inbound(state: State, key: bytes, row: bytes, now: Now) -> None:
     inbound = records.decode_inbound(row)
+    if inbound.received_at + state.policy.text_keep_s > now.wall:
+        return
+    writes = state.machine.open.writes[tables.INBOUND]
     if inbound.received_at + state.policy.record_keep_s <= now.wall:
-        state.machine.open.writes[tables.INBOUND][key] = None
+        writes[key] = None
+    elif inbound.body:
+        sm = decode_sm_leniently(inbound.body)
+        source, destination = (b"", b"")
+        if isinstance(sm, Sm):
+            source, destination = sm.source_addr, sm.destination_addr
+        gone = msgspec.structs.replace(inbound, body=b"", source=source, destination=destination)
+        writes[key] = records.encode(gone)
+
+
+def _usage(state: State, key: bytes, row: bytes, now: Now) -> None:
+    """A campaign may come back: what it used counts for as long as any limit would look at it."""
+    campaign = key.split(b"\0", 1)[0].decode()
+    if campaign not in state.catalog.campaigns and last_used(key, row) + USAGE_KEEP_S <= now.wall:
+        state.machine.open.writes[tables.USAGE][key] = None
 
 
 _WALK: Final = (
@@ -203,4 +228,5 @@ _WALK: Final = (
     (tables.OUTBOX, _outbox),
     (tables.FINAL, _final),
     (tables.INBOUND, _inbound),
+    (tables.USAGE, _usage),
 )

@@ -4,9 +4,13 @@
     a counter     = the rows that it counts
 
 All in one read transaction, so both sides are of the same moment, while traffic goes on. It reads
-every row of the queue, in_flight, parked, awaiting and final: minutes for a hundred million.
+every row of the queue, in_flight, parked, awaiting and final: minutes for a hundred million. What
+is freed meanwhile is not used again, so it gives up when the file grows under it with little left
+to grow into; `ctl status` shows it as any reader that lags.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import lmdb
@@ -30,16 +34,17 @@ class Report(msgspec.Struct):
 
 
 class InterruptedAuditError(Exception):
-    """The map has to grow, and cannot while a read holds it. Ask again."""
+    """The store needs the room that this read holds back. Ask again."""
 
 
 def audit(environment: Environment) -> Report:
     """Counts everything. Blocks: call it in a thread."""
     with environment.map_lock, environment.lmdb.begin(buffers=True) as txn:
+        look_up = partial(_look_up, environment, environment.lmdb.info()["last_pgno"])
         totals = _totals(environment, txn)
-        counted = _count_states(environment, txn)
+        counted = _count_states(environment, txn, look_up)
         differences = _compare(totals, counted)
-        differences += _check_counters(environment, txn)
+        differences += _check_counters(environment, txn, look_up)
         differences += _check_messages(environment, txn, counted)
     return Report(
         accepted=totals.accepted,
@@ -55,7 +60,9 @@ def _totals(environment: Environment, txn: lmdb.Transaction) -> states.Totals:
     return states.Totals() if row is None else msgspec.msgpack.decode(row, type=states.Totals)
 
 
-def _count_states(environment: Environment, txn: lmdb.Transaction) -> list[int]:
+def _count_states(
+    environment: Environment, txn: lmdb.Transaction, look_up: Callable[[int], None]
+) -> list[int]:
     counted = [0] * len(states.NAMES)
     counted[states.QUEUED] = txn.stat(environment.tables[tables.QUEUE])["entries"]
     counted[states.SUBMITTED] = txn.stat(environment.tables[tables.AWAITING])["entries"]
@@ -65,7 +72,7 @@ def _count_states(environment: Environment, txn: lmdb.Transaction) -> list[int]:
         counted[records.decode_parked(row).state] += 1
     for place, (_, row) in enumerate(txn.cursor(environment.tables[tables.FINAL])):
         counted[records.decode_ending(row).state] += 1
-        _look_up(environment, place)
+        look_up(place)
     return counted
 
 
@@ -83,12 +90,14 @@ def _compare(totals: states.Totals, counted: list[int]) -> list[str]:
     return differences
 
 
-def _check_counters(environment: Environment, txn: lmdb.Transaction) -> list[str]:
+def _check_counters(
+    environment: Environment, txn: lmdb.Transaction, look_up: Callable[[int], None]
+) -> list[str]:
     """The counter of each level of a lane, and of each outbox, against its rows."""
     found: dict[bytes, int] = {}
     keys = txn.cursor(environment.tables[tables.QUEUE]).iternext(values=False)
     for place, key in enumerate(keys):
-        _look_up(environment, place)
+        look_up(place)
         name = b"level\0" + bytes(key[: -ids.KEY_LENGTH])
         found[name] = found.get(name, 0) + 1
     for key in txn.cursor(environment.tables[tables.OUTBOX]).iternext(values=False):
@@ -117,9 +126,9 @@ def _check_messages(
     return [f"{messages} messages are stored, {sum(counted)} have a state"]
 
 
-def _look_up(environment: Environment, place: int) -> None:
-    """Now and then, whether somebody waits for this read to end."""
-    if place % LOOK_UP_ROWS == 0 and environment.map_must_move:
+def _look_up(environment: Environment, began_page: int, place: int) -> None:
+    """Now and then, whether this read is in the way."""
+    if place % LOOK_UP_ROWS == 0 and environment.must_let_go(began_page):
         raise InterruptedAuditError(
-            "the store ran out of room and its map has to grow; ask again in a moment"
+            "the store runs out of room while it is read; ask again in a moment"
         )

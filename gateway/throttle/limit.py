@@ -23,6 +23,10 @@ from gateway.throttle.window import GUARD_S, Slot, Window
 Per = Literal["second", "minute", "day"]
 PERIOD_S: Final[dict[str, float]] = {"second": 1.0, "minute": 60.0}
 
+DAY_S: Final = 86_400.0
+UNIX_DAY: Final = 719_163
+"""1970-01-01 as a proleptic ordinal, which is how rows name days."""
+
 LEFT_BY: Final = 2
 """Entries of the use by second from one to that in which it has left at the latest."""
 
@@ -213,3 +217,11 @@ class Limit:
             left = used[place][0] + 1.0 if place < len(used) else started
             stamps.append((since.monotonic - max(started - left, 0.0), segments))
         return stamps
+
+
+def last_used(key: bytes, row: bytes) -> float:
+    """The wall second up to which a limit with this row may have been used; of a day, its end."""
+    by_day = b"\0day\0" in key
+    entries = _decode_days(row) if by_day else _decode_seconds(row)[1]
+    last = max((entry[0] for entry in entries), default=0)
+    return (last - UNIX_DAY + 2) * DAY_S if by_day else float(last)

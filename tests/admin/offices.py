@@ -239,6 +239,9 @@ def dummy_office(**fields: Any) -> Office:
         "config": Config(),
         "state": state,
         "supervisors": [],
+        "readers": SimpleNamespace(
+            oldest=None, cleared=0, file_bytes=0, free_bytes=0, held_bytes=0
+        ),
         "committer": SimpleNamespace(
             commits=0,
             rows=0,

@@ -20,6 +20,7 @@ from gateway.model.records import Message, decode_message, encode
 from gateway.relay import lanes
 from gateway.relay.lanes import (
     RESEND_TLV,
+    TO_SPARE,
     Lane,
     Level,
     WorkingSet,
@@ -243,6 +244,7 @@ def test_a_refill_finds_rows_wherever_their_turn_is() -> None:
     bench.append(2)
     turn = bench.machine.take()
     bench.append(2)
+    bench.working.size = SIZE
     bench.level.refill(bench.view)
 
     assert turn is not None
@@ -253,6 +255,7 @@ def test_a_refill_finds_rows_wherever_their_turn_is() -> None:
 def test_a_row_without_its_message_is_told_and_stepped_over() -> None:
     bench = Bench(size=0)
     bench.append(3)
+    bench.working.size = SIZE
     bench.machine.open.writes[tables.MESSAGE][ids.to_key(2)] = None
 
     assert [bench.level.prefix + ids.to_key(2)] == bench.level.refill(bench.view)
@@ -283,9 +286,30 @@ def test_a_level_that_is_served_takes_its_room_from_the_longest() -> None:
     bench.append(9)
     bench.level.refill(bench.view)
 
-    assert list(range(13, 19)) == head(bench.level)
-    assert [2, 4] == [len(level.head) for level in bench.levels[1:]]
-    assert SIZE == bench.working.held
+    assert list(range(13, 17)) == head(bench.level)
+    assert [3, 4] == [len(level.head) for level in bench.levels[1:]]
+    assert SIZE - SIZE // TO_SPARE == bench.working.held
+
+
+@small
+def test_of_many_levels_each_loads_its_share_and_all_of_them_stay_in_the_working_set() -> None:
+    bench = Bench(levels=LEVELS)
+    bench.working.size = 0
+    for level in bench.levels:
+        bench.append(9, level)
+    bench.commit()
+    bench.working.size = SIZE
+    most = 0
+    while any(level.rows for level in bench.levels):
+        for level in bench.levels:
+            if level.rows and not level.head:
+                level.refill(bench.view)
+            most = max(most, bench.working.held)
+            if level.head:
+                level.take(bench.machine.open)
+
+    assert 0 < most <= SIZE
+    assert set() == bench.working.levels
 
 
 @small
@@ -304,8 +328,8 @@ def test_a_level_keeps_a_few_when_it_gives_its_room_away() -> None:
 def test_what_was_shed_comes_back_by_a_refill() -> None:
     bench = Bench()
     bench.append(6)
-    assert 4 == bench.level.shed(5)
-    assert 0 == bench.level.shed(5)
+    assert 4 == bench.level.shed(5, SPARED)
+    assert 0 == bench.level.shed(5, SPARED)
 
     assert [1, 2] == head(bench.level)
     assert [1, 2, 3, 4, 5, 6] == bench.drain()

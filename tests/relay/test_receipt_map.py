@@ -20,8 +20,8 @@ HEX_DEC: Final = "resp_hex_receipt_dec"
 DEC_HEX: Final = "resp_dec_receipt_hex"
 
 
-def gateway(mode: Mode = "same", **more: bool) -> tuple[World, ClientLink, CarrierLink]:
-    world = World(Setup(carriers=(Smsc(receipt_id_mode=mode),)), **more)
+def gateway(mode: Mode = "same", *, rebuilds: bool = True) -> tuple[World, ClientLink, CarrierLink]:
+    world = World(Setup(carriers=(Smsc(receipt_id_mode=mode),)), rebuilds=rebuilds)
     return world, world.connect(), world.bind(window=1_000)
 
 

@@ -4,13 +4,26 @@ from typing import Any
 
 import pytest
 
-from gateway.model import ids, tables
+from gateway.model import ids, records, tables
+from gateway.registry.importer import parse
 from gateway.relay import sweep
 from gateway.relay.state import Policy
 from gateway.relay.sweep import PASS_S, REST_S
 from gateway.smpp import consts
-from tests.relay.setups import DAY_S, HOUR_S, NUMBER, Setup, Shop, Smsc, Way
-from tests.relay.world import WALK, World
+from tests.relay.setups import (
+    DAY_S,
+    HOUR_S,
+    NUMBER,
+    REGISTRY,
+    SLOW_NUMBER,
+    Setup,
+    Shop,
+    Smsc,
+    Way,
+    campaign,
+    limits,
+)
+from tests.relay.world import HANDSET, WALK, Done, World
 
 RECORDS = Policy(text_keep_s=7 * DAY_S, record_keep_s=90 * DAY_S)
 
@@ -209,6 +222,97 @@ def test_the_history_of_a_message_is_purged_with_it_and_no_others(
 
     assert [ids.to_key(kept)] == list(world.disk.rows[tables.MESSAGE])
     assert {ids.to_key(kept)} == {key[:8] for key in world.disk.rows[tables.HISTORY]}
+
+
+def test_the_text_of_a_handsets_message_goes_after_a_week_and_its_numbers_stay() -> None:
+    world = World(Setup(policy=RECORDS))
+    client = world.connect()
+    world.inbound(world.bind(), NUMBER)
+    world.settle()
+    world.acknowledge(client)
+    world.tick(6.9 * DAY_S)
+    walk(world)
+    (key,) = world.disk.rows[tables.INBOUND]
+    assert b"STOP" in world.disk.rows[tables.INBOUND][key]
+    world.tick(0.2 * DAY_S)
+    walk(world)
+    row = records.decode_inbound(world.disk.rows[tables.INBOUND][key])
+
+    assert (b"", HANDSET.encode(), NUMBER.encode()) == (row.body, row.source, row.destination)
+    commits = world.disk.commits
+    walk(world)
+    assert commits == world.disk.commits  # once
+
+
+def test_a_handsets_message_whose_text_has_gone_is_not_delivered_any_more() -> None:
+    policy = Policy(text_keep_s=DAY_S, record_keep_s=90 * DAY_S, undelivered_keep_s=3 * DAY_S)
+    world = World(Setup(policy=policy))
+    world.inbound(world.bind(), NUMBER)
+    world.settle()
+    world.crash()
+    world.tick(DAY_S)
+    walk(world)
+    client = world.connect()
+    world.settle()
+
+    assert [] == client.inbox
+    assert (1, 0) == (world.state.counters.undelivered, world.state.counters.damaged)
+    assert {} == world.disk.rows[tables.OUTBOX]
+
+
+def test_what_is_owed_to_a_client_that_only_transmits_is_dropped_in_time() -> None:
+    world = World()
+    client = world.connect(receives=False)
+    link = world.bind()
+    world.receipt(link, world.respond(link, world.accepted(client)))
+    world.settle()
+    world.tick(71 * HOUR_S)
+    walk(world)
+    assert 1 == len(world.disk.rows[tables.OUTBOX])
+    receiver = world.connect()
+    world.tick(2 * HOUR_S)
+    walk(world)
+    assert 1 == len(world.disk.rows[tables.OUTBOX]), "somebody has come to receive it"
+    world.disconnect(receiver)
+    walk(world)
+
+    assert {} == world.disk.rows[tables.OUTBOX]
+    assert 1 == world.state.counters.undelivered
+
+
+@pytest.mark.parametrize("per", ["minute", "day"])
+def test_what_a_campaign_that_is_gone_had_used_is_forgotten_when_no_limit_needs_it(
+    per: str,
+) -> None:
+    limited = campaign("CGONE01", SLOW_NUMBER, limits=limits((per, 100)))
+    world = World(Setup(registry=REGISTRY + limited))
+    link = world.bind()
+    world.respond(link, world.accepted(world.connect(), source=SLOW_NUMBER))
+    world.settle()
+    world.tick(6 * DAY_S)
+    walk(world)
+    assert 1 == len(world.disk.rows[tables.USAGE]), "it may send again, and is in the registry"
+    world.crash()
+    world.core.registry_apply(
+        world.state.catalog.plan(parse(REGISTRY), prune=True), Done(), world.now
+    )
+    walk(world)
+
+    assert {} == world.disk.rows[tables.USAGE]
+
+
+def test_what_a_campaign_that_is_gone_has_used_today_counts_should_it_come_back() -> None:
+    limited = campaign("CGONE01", SLOW_NUMBER, limits=limits(("day", 100)))
+    world = World(Setup(registry=REGISTRY + limited))
+    world.bind()
+    world.accepted(world.connect(), source=SLOW_NUMBER)
+    world.core.registry_apply(
+        world.state.catalog.plan(parse(REGISTRY), prune=True), Done(), world.now
+    )
+    world.tick(DAY_S)
+    walk(world)
+
+    assert 1 == len(world.disk.rows[tables.USAGE])
 
 
 def test_a_handsets_message_is_purged_by_when_it_came() -> None:

@@ -54,10 +54,15 @@ class World:
     """One gateway and all around it."""
 
     def __init__(
-        self, setup: Setup | None = None, *, audited: bool = True, rebuilds: bool = True
+        self,
+        setup: Setup | None = None,
+        *,
+        audited: bool = True,
+        rebuilds: bool = True,
+        disk: Disk | None = None,
     ) -> None:
         self.setup = Setup() if setup is None else setup
-        self.disk = Disk()
+        self.disk = Disk() if disk is None else disk
         self.clock = Clock(1_000.0, WALL)
         self.sent: list[Sent] = []
         self.audited = audited
@@ -87,7 +92,8 @@ class World:
             self.commit(turn)
             self.machine.committed(turn)
         while self.rebuilds and not self.core.rebuild.is_done:
-            self.core.rebuild.step(self.state, self.now._replace(monotonic=float("inf")))
+            due = self.now._replace(monotonic=self.core.rebuild.due_at)
+            self.core.rebuild.step(self.state, due)
 
     def crash(self, setup: Setup | None = None) -> None:
         """A kill -9 and a restart: the links are gone, and what was not committed never was."""

@@ -146,6 +146,19 @@ def test_a_purged_message_is_counted_as_such(world: World, store: Environment) -
     assert ([], 1) == (report.differences, report.purged)
 
 
+def test_it_gives_way_when_the_file_grows_under_it_into_the_last_room(tmp_path: Path) -> None:
+    with opened(tmp_path) as store:
+        put(store, {tables.MESSAGE: {b"%03d" % i: bytes(1_500) for i in range(60)}})
+        began = store.lmdb.info()["last_pgno"]
+        assert not store.must_let_go(began)
+        put(store, {tables.MESSAGE: {b"%03d" % i: bytes(1_500) for i in range(60, 80)}})
+        assert not store.must_let_go(began), "there is room left to grow into"
+        put(store, {tables.MESSAGE: {b"%03d" % i: bytes(1_500) for i in range(80, 180)}})
+
+        assert store.must_let_go(began)
+        assert not store.must_let_go(store.lmdb.info()["last_pgno"]), "it does not grow any more"
+
+
 def test_it_gives_way_when_the_map_must_grow(
     store: Environment, monkeypatch: pytest.MonkeyPatch
 ) -> None:

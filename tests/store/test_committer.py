@@ -9,9 +9,10 @@ import trio
 
 from gateway.model import tables
 from gateway.store import committer as module
-from gateway.store import environment as environments
+from gateway.store import folder
 from gateway.store.committer import RESERVES_MAX, CommitFailedError, Committer
-from gateway.store.environment import BALLAST_FILE, Environment, write_rows
+from gateway.store.environment import Environment, write_rows
+from gateway.store.folder import BALLAST_FILE
 from gateway.store.snapshot import Snapshot
 from tests.store.stores import MAP_BYTES, RESERVE_BYTES, all_rows, opened, rows_of
 
@@ -115,7 +116,7 @@ async def test_room_is_looked_at_without_a_commit(
     with opened(tmp_path) as store:
         committer, snapshot = new_committer(store)
         store.open_reserve()
-        monkeypatch.setattr(environments, "_volume_free", lambda _: 1_000)
+        monkeypatch.setattr(folder, "volume_free", lambda _: 1_000)
         await committer.look_at_room()
         assert ("none", 1_000, 0) == (committer.room, committer.room_bytes, committer.commits)
         monkeypatch.undo()

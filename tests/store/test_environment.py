@@ -12,14 +12,22 @@ import pytest
 from gateway.model import tables
 from gateway.model.room import Room
 from gateway.store import environment as module
+from gateway.store import folder
 from gateway.store.environment import (
-    BALLAST_FILE,
-    DATA_FILE,
-    LOCK_FILE,
     SCHEMA_KEY,
     SCHEMA_VERSION,
-    DataDirLockedError,
+    SHORT_WRITE_BYTES,
     Environment,
+)
+from gateway.store.folder import (
+    BALLAST_FILE,
+    DATA_FILE,
+    HOLDER_BYTES,
+    LOCK_FILE,
+    NEW_FILE,
+    READERS_BYTES,
+    READERS_FILE,
+    DataDirLockedError,
     StoreError,
 )
 from tests.store.stores import MAP_BYTES, RESERVE_BYTES, all_rows, opened, put
@@ -28,7 +36,8 @@ ROOT = Path(__file__).parent.parent.parent
 
 OPEN_AND_SAY_WHY_NOT = """
 import pathlib, sys
-from gateway.store.environment import DataDirLockedError, Environment
+from gateway.store.environment import Environment
+from gateway.store.folder import DataDirLockedError
 try:
     Environment(pathlib.Path(sys.argv[1]), map_size_bytes=1 << 20, reserve_bytes=1 << 18)
 except DataDirLockedError as error:
@@ -38,6 +47,10 @@ except DataDirLockedError as error:
 
 def no_space(*_: int) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
 
 
 # One daemon
@@ -96,7 +109,75 @@ def test_a_lock_whose_holder_did_not_say_who_it_is_is_still_a_lock(tmp_path: Pat
 def test_a_lock_file_that_was_left_behind_locks_nothing(tmp_path: Path) -> None:
     (tmp_path / LOCK_FILE).write_text("1\n")
     with opened(tmp_path):
-        assert f"{os.getpid()}\n" == (tmp_path / LOCK_FILE).read_text()
+        assert f"{os.getpid()}\n" == (tmp_path / LOCK_FILE).read_text().lstrip()
+
+
+def test_who_holds_it_is_said_without_taking_room(tmp_path: Path) -> None:
+    # On a full volume a file that is written anew cannot have its block back.
+    with opened(tmp_path):
+        block = (tmp_path / LOCK_FILE).stat().st_blocks
+    with opened(tmp_path):
+        stat = (tmp_path / LOCK_FILE).stat()
+
+    assert (HOLDER_BYTES, block) == (stat.st_size, stat.st_blocks)
+
+
+def test_a_holder_that_cannot_say_who_it_is_holds_the_lock_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", no_space)
+        with (
+            opened(tmp_path),
+            pytest.raises(DataDirLockedError, match="process id unknown"),
+            opened(tmp_path),
+        ):
+            pass
+
+
+# A store comes to be
+
+
+def test_a_new_store_gets_its_name_when_it_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(folder, "flush", no_space)
+        with pytest.raises(OSError, match="No space"), opened(tmp_path):
+            pass
+        assert [NEW_FILE, f"{NEW_FILE}-lock", LOCK_FILE] == names(tmp_path)
+    (tmp_path / NEW_FILE).write_bytes(b"half of it")
+    with opened(tmp_path) as store:
+        put(store, {tables.MESSAGE: {b"a": b"1"}})
+        assert [BALLAST_FILE, DATA_FILE, READERS_FILE, LOCK_FILE] == names(tmp_path)
+
+
+def test_the_table_of_readers_has_blocks_of_its_own(tmp_path: Path) -> None:
+    # A full volume that cannot give one would end the process by SIGBUS.
+    with opened(tmp_path):
+        stat = (tmp_path / READERS_FILE).stat()
+
+    assert READERS_BYTES <= stat.st_size <= 512 * stat.st_blocks
+
+
+@pytest.mark.parametrize("content", [b"", b"x" * 20_000])
+def test_a_file_that_is_no_database_is_refused_with_a_reason(
+    tmp_path: Path, content: bytes
+) -> None:
+    (tmp_path / DATA_FILE).write_bytes(content)
+    for _ in range(2):  # and nothing stays locked
+        with pytest.raises(StoreError, match=r"schema version 0|not a database"), opened(tmp_path):
+            pass
+
+
+def test_a_file_that_outgrew_its_map_keeps_its_size(tmp_path: Path) -> None:
+    with opened(tmp_path, map_size_bytes=4 * MAP_BYTES) as store:
+        put(store, {tables.MESSAGE: {b"%03d" % i: bytes(1_500) for i in range(300)}})
+    with opened(tmp_path, map_size_bytes=MAP_BYTES // 4) as store:
+        assert store.lmdb.info()["map_size"] == store.map_size_bytes
+        assert 300 * 1_500 < store.map_size_bytes
+        with store.lmdb.begin() as txn:
+            assert "low" == store.room(txn)[0]
 
 
 # This release
@@ -165,7 +246,7 @@ def test_room_is_what_the_volume_has_left(
 ) -> None:
     with opened(tmp_path) as store:
         store.reserve_open = is_open
-        monkeypatch.setattr(module, "_volume_free", lambda _: free)
+        monkeypatch.setattr(folder, "volume_free", lambda _: free)
         with store.lmdb.begin() as txn:
             assert level == store.room(txn)[0]
             assert min(free, MAP_BYTES - 8_192) >= store.room(txn)[1]
@@ -243,10 +324,13 @@ def test_what_lacks_room_is_told_from_what_is_broken(
     with opened(tmp_path) as store:
         assert store.is_short_of_room(lmdb.MapFullError("full"))
         assert store.is_short_of_room(lmdb.DiskError("write: No space left on device"))
-        assert not store.is_short_of_room(lmdb.DiskError("write: Input/output error"))
+        assert store.is_short_of_room(lmdb.Error("write: Disk quota exceeded"))
+        assert not store.is_short_of_room(lmdb.Error("write: Input/output error"))
+        assert not store.is_short_of_room(lmdb.PanicError("MDB_PANIC"))
         # A short write is reported as EIO.
-        monkeypatch.setattr(module, "_volume_free", lambda _: RESERVE_BYTES // 4 - 1)
-        assert store.is_short_of_room(lmdb.DiskError("write: Input/output error"))
+        monkeypatch.setattr(folder, "volume_free", lambda _: SHORT_WRITE_BYTES - 1)
+        assert store.is_short_of_room(lmdb.Error("write: Input/output error"))
+        assert not store.is_short_of_room(lmdb.PanicError("MDB_PANIC"))
 
 
 def test_an_environment_that_could_not_be_opened_holds_no_lock(

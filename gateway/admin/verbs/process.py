@@ -15,8 +15,12 @@ from gateway.admin.verbs.registry import holds
 from gateway.model import ids, states
 from gateway.store.audit import InterruptedAuditError
 from gateway.store.audit import audit as count_rows
+from gateway.store.readers import OLD_S, Reader, Readers
 
 log = logging.getLogger(__name__)
+
+SILENT_S: Final = 15.0
+"""Carriers answer in well under a second: one that takes so long has a fault, and its lanes stand."""
 
 NAMED_MAX: Final = 5
 """Campaigns and such that one warning names before it says how many more there are."""
@@ -41,6 +45,19 @@ class Commits(msgspec.Struct):
     slowest_ms: float
 
 
+class StoreLine(msgspec.Struct):
+    """The store's file, and who keeps it from using its pages again."""
+
+    file_bytes: int
+    free_bytes: int
+    held_bytes: int
+    """What the oldest reader keeps from being used again, at most."""
+    oldest_reader_s: float
+    oldest_reader_process_id: int
+    oldest_reader_commits_behind: int
+    readers_cleared: int
+
+
 class StatusReport(msgspec.Struct):
     """Whether all is well."""
 
@@ -63,6 +80,7 @@ class StatusReport(msgspec.Struct):
     commits: Commits
     room: str
     room_bytes: int
+    store: StoreLine
     carriers: list[CarrierLine]
     clients: int
     clients_bound: int
@@ -106,6 +124,7 @@ async def status(desk: Desk, _args: Args) -> Answer:
             ),
             room=committer.room,
             room_bytes=committer.room_bytes,
+            store=store_line(office.readers),
             carriers=carrier_lines(office),
             clients=len(state.clients),
             clients_bound=len(bound),
@@ -190,6 +209,20 @@ def counts(office: Office) -> dict[tuple[str, str], int]:
     return found
 
 
+def store_line(readers: Readers) -> StoreLine:
+    """As the last look found it."""
+    oldest = readers.oldest or Reader(process_id=0, seconds=0.0, commits_behind=0)
+    return StoreLine(
+        file_bytes=readers.file_bytes,
+        free_bytes=readers.free_bytes,
+        held_bytes=readers.held_bytes,
+        oldest_reader_s=oldest.seconds,
+        oldest_reader_process_id=oldest.process_id,
+        oldest_reader_commits_behind=oldest.commits_behind,
+        readers_cleared=readers.cleared,
+    )
+
+
 def carrier_lines(office: Office) -> list[CarrierLine]:
     """Which carriers are bound; the last error of those that are not."""
     lines = {name: CarrierLine(name, 0, 0, "") for name in office.state.carriers}
@@ -213,6 +246,16 @@ def warnings(office: Office) -> Iterator[str]:
             yield f"carrier {line.name} has {line.bound} of {line.binds} binds: {line.last_error}"
     if office.committer.room != "plenty":
         yield f"room on disk is {office.committer.room}: new messages are refused (queue_full)"
+    oldest = office.readers.oldest
+    if oldest is not None and oldest.seconds >= OLD_S:
+        yield (
+            f"process {oldest.process_id} has been reading the store for {oldest.seconds:.0f} s: "
+            "what was freed since is not used again, and the file may grow"
+        )
+    for name, since in waiting.unanswered_since(state).items():
+        silent_s = now().wall - since
+        if silent_s >= SILENT_S:
+            yield f"carrier {name} has left a message unanswered for {silent_s:.0f} s"
     if state.counters.damaged:
         yield f"{state.counters.damaged} damaged rows were found: run `audit`"
     for client in state.clients.values():

@@ -54,7 +54,8 @@ class Client:
         self.links: dict[int, ClientLink] = {}
         self.submits = True
         self.is_well = False
-        self.answered = 0
+        self.share = 1.0
+        """Of the traffic that is asked for: how much there is at this time of the day."""
         self._senders = script.senders[name]
         self._weights = [
             next(p.weight for p in script.programmes if p.number == number)
@@ -93,8 +94,9 @@ class Client:
 
     def traffic(self, per_second: float) -> None:
         """Submits so many a second, in bursts, from now on."""
+        bursts_per_second = self.share * per_second * len(BURST) / sum(BURST)
         self.agenda.after(
-            self.random.expovariate(per_second / 4.83), lambda: self._burst(per_second)
+            self.random.expovariate(bursts_per_second), lambda: self._burst(per_second)
         )
 
     def _burst(self, per_second: float) -> None:
@@ -147,7 +149,6 @@ class Client:
 
     def got_answer(self, sequence_number: int, status: int, message_id: int) -> None:
         assert sequence_number > 0
-        self.answered += 1
         assert (status == consts.ESME_ROK) == bool(message_id)
 
     # What it is delivered

@@ -22,6 +22,8 @@ class Clock:
         self.began_wall_s = wall_s
         self.step_s = 0.0
         """What the wall clock is wrong by."""
+        self.sets = 0
+        """How often it was set."""
         self.origin_s = 1_000.0
         """What the process's monotonic clock would have shown when the run began."""
         self._boots = 1
@@ -47,10 +49,15 @@ class Clock:
         """The machine's clock, as a process reads it at its start."""
         return Boot(b"boot %d" % self._boots, self._boot_origin_s - self.origin_s)
 
+    def set(self, step_s: float) -> None:
+        """Somebody sets the wall clock."""
+        self.step_s = step_s
+        self.sets += 1
+
     def restarted(self, origin_s: float, *, booted: bool) -> None:
         """A new process has another monotonic clock, a new boot the machine as well."""
         self.origin_s = origin_s - self.true_s
-        self.step_s = 0.0
+        self.set(0.0)
         if booted:
             self._boots += 1
             self._boot_origin_s = -self.true_s

@@ -103,7 +103,7 @@ class Faults:
         self.is_on = False
         if not self.script.has_spare and self.gateway.ready:
             self._crash()  # its configuration names every carrier again
-        self.gateway.clock.step_s = 0.0
+        self.gateway.clock.set(0.0)
         self.gateway.set_room("plenty")
 
     def _repeat(self, per_second: float, act: Callable[[], None]) -> None:
@@ -126,6 +126,8 @@ class Faults:
 
         def start() -> None:
             self.gateway.watch.expiry.clock(clock.wall)
+            if clock.step_s:
+                self.gateway.watch.receipts.clock_set(is_right=True)
             booted = self.random.random() < 0.2
             clock.restarted(self.random.uniform(0.0, 1e6), booted=booted)
             self.script.has_spare = not self.is_on or self.random.random() < 0.9
@@ -183,13 +185,17 @@ class Faults:
     def _set_clock(self) -> None:
         clock = self.gateway.clock
         self.gateway.watch.expiry.clock(clock.wall)
-        step_s = clock.step_s = self.random.choice(HOURS_S)
+        step_s = self.random.choice(HOURS_S)
+        clock.set(step_s)
+        sets = clock.sets
         self.gateway.watch.note("clock set", step_s)
+        self.gateway.watch.receipts.clock_set(is_right=False)
 
         def right() -> None:
             self.gateway.watch.expiry.clock(clock.wall)
-            if clock.step_s == step_s:
-                clock.step_s = 0.0
+            if clock.sets == sets:
+                clock.set(0.0)
+                self.gateway.watch.receipts.clock_set(is_right=True)
                 self.gateway.watch.note("clock right")
 
         self.gateway.agenda.after(self.random.choice([1.0, 20.0]), right)

@@ -213,9 +213,9 @@ class Expiry(Invariant):
         self._not_before: dict[int, float] = {}
         """By the wall clock, for those that asked for a time."""
         self._released: set[int] = set()
-        self._opened = self._open = (0.0, 0.0)
+        self._opened = self._open = (0.0, 0)
         """When the turn that commits, and the one that is open, were begun: by the gateway's clock,
-        and what that was wrong by."""
+        and how often that was set before."""
         self._latest_wall = 0.0
         """What the gateway's wall clock ever showed: one set ahead lets messages go too early."""
 
@@ -232,17 +232,17 @@ class Expiry(Invariant):
         """Somebody wants them sent whatever they asked for."""
         self._released.update(message_ids)
 
-    def turn_taken(self, wall: float, step_s: float) -> None:
+    def turn_taken(self, wall: float, sets: int) -> None:
         """What is decided from here on leaves with another turn."""
-        self._opened, self._open = self._open, (wall, step_s)
+        self._opened, self._open = self._open, (wall, sets)
 
     def crashed(self) -> None:
-        self._opened = self._open = (0.0, 0.0)
+        self._opened = self._open = (0.0, 0)
 
-    def wrote(self, message: Message, step_s: float) -> None:
+    def wrote(self, message: Message, sets: int) -> None:
         """It was put into its turn when that was open, or later."""
         decided_wall = message.submitted_at
-        if step_s == self._opened[1]:
+        if sets == self._opened[1]:
             decided_wall = max(decided_wall, self._opened[0])
         stored = self._mirror.messages[message.id]
         if decided_wall >= stored.expires_at:
@@ -290,6 +290,7 @@ class Receipts(Invariant):
         """message_state by what the carrier really sent under its id."""
         self._answered: set[tuple[str, bytes]] = set()
         """Of those, the ids of which we have acknowledged a final one."""
+        self.is_clock_right = True
         self._had: dict[int, set[int]] = defaultdict(set)
         """Every final state that a message ever had."""
         self._asked: dict[int, tuple[str, int]] = {}
@@ -301,10 +302,22 @@ class Receipts(Invariant):
         self._said[carrier, carrier_id].add(message_state)
 
     def acknowledged(self, carrier: str, carrier_id: bytes, message_state: int) -> None:
-        if message_state in ENDS and ENDS[message_state][0] != states.UNKNOWN:
+        if (
+            self.is_clock_right
+            and message_state in ENDS
+            and ENDS[message_state][0] != states.UNKNOWN
+        ):
             self._answered.add((carrier, carrier_id))
 
+    def clock_set(self, *, is_right: bool) -> None:
+        """By a clock that is an hour off a receipt that waits for its message is too old."""
+        self.is_clock_right = is_right
+        self._answered.clear()
+
     def committed(self, changes: Changes) -> None:
+        for message_id in changes.purged:
+            self._had.pop(message_id, None)
+            self._asked.pop(message_id, None)
         for message_id, before, after in changes.ended:
             if before is not None and before.state not in (states.UNKNOWN, after.state):
                 raise self.broken(

@@ -89,8 +89,9 @@ class Mirror:
         self._due(writes[tables.DUE], changes)
         self._owed(writes[tables.OUTBOX], changes)
         for row in writes[tables.INBOUND].values():
-            if row is not None:
-                self.inbound_texts.add(sm_of(records.decode_inbound(row).body).short_message)
+            body = records.decode_inbound(row).body if row is not None else b""
+            if body:  # the text goes before the rest of the record
+                self.inbound_texts.add(sm_of(body).short_message)
         for name, row in writes[tables.COUNT].items():
             if name == COUNT_TOTALS:
                 assert row is not None
@@ -219,6 +220,8 @@ class Mirror:
                     assert owed is not None
                     message_id = ids.from_key(owed[at : at + ids.KEY_LENGTH])
                     self.owed[name.decode(), message_id] += by
+                    if not self.owed[name.decode(), message_id]:
+                        del self.owed[name.decode(), message_id]
 
     def _count(self, name: bytes, by: int, changes: Changes) -> None:
         self.counts[name] += by

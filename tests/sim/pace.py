@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 from gateway.model.records import Message
 from gateway.relay.lanes import Lane
 from gateway.relay.state import State
+from gateway.throttle.day import BORDER_S
 from gateway.throttle.limit import PERIOD_S
 from tests.sim.invariants import Invariant
 
@@ -159,6 +160,7 @@ class DayCap(Invariant):
     def __init__(self) -> None:
         self._caps: dict[str, tuple[int, ZoneInfo]] = {}
         self._used: Counter[tuple[str, bool, datetime.date]] = Counter()
+        self._late: list[tuple[tuple[str, bool, datetime.date], int]] = []
         self._left: dict[int, tuple[str, tuple[datetime.date, datetime.date], int]] = {}
 
     def limit(self, campaign: str, segments: int | None, zone: str) -> None:
@@ -182,11 +184,19 @@ class DayCap(Invariant):
         self._left[message.id] = message.campaign, (ours, theirs), message.segments
         for is_ahead, day in enumerate((ours, theirs)):
             key = message.campaign, bool(is_ahead), day
+            if waited_s > BORDER_S:
+                self._late.append((key, message.segments))
             used = self._used[key] = self._used[key] + message.segments
             if used > cap[0]:
                 raise self.broken(
                     f"{used} segments of {message.campaign} on {day}, {cap[0]} allowed"
                 )
+
+    def crashed(self) -> None:
+        """P4's limit: what left late over a reset counts to the old day, if we crash right then."""
+        for key, segments in self._late:
+            self._used[key] -= segments
+        self._late.clear()
 
     def refused(self, message_id: int) -> None:
         left = self._left.pop(message_id, None)

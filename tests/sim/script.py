@@ -102,6 +102,7 @@ class Script:
         self.began_wall_s = draw.choice(BEGINNINGS).timestamp() - self.midnight_s
         self.per_second = draw.choice([4.0, 7.0, 10.0, 14.0])
         """Messages that clients submit, calm campaign aside."""
+        self.shop_queue = 400
         self.till_queue = draw.choice([20, 60, 2_000])
         self.tps = float(draw.choice([8, 15, 25]))
         self.windows = {"calm": 12, "a": draw.choice([3, 10, 30]), "b": 10, "spare": 4}
@@ -184,7 +185,7 @@ class Script:
     def _setup(self, draw: random.Random) -> Setup:
         return Setup(
             clients=(
-                Shop("shop", deliver_window=6, queue_limit=400),
+                Shop("shop", deliver_window=6, queue_limit=self.shop_queue),
                 Shop("till", deliver_window=2, queue_limit=self.till_queue),
                 Shop("solo", company="other", deliver_window=20),
             ),
@@ -216,7 +217,7 @@ class Script:
             policy=Policy(
                 # A day's step of the wall clock would purge what clients have not read.
                 record_keep_s=90 * 86400.0 if self.rates.wall else 900.0,
-                text_keep_s=300.0,
+                text_keep_s=7 * 86400.0 if self.rates.wall else 300.0,
                 undelivered_keep_s=30 * 86400.0,
             ),
             working_set=25,

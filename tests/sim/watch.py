@@ -71,7 +71,7 @@ class Watch:
         self.note("submit_sm", carrier, message.campaign, message.id, message.resends)
         self.durable.wrote(message)
         self.twice.wrote(message)
-        self.expiry.wrote(message, self.clock.step_s)
+        self.expiry.wrote(message, self.clock.sets)
         self.active.wrote(message, turn)
         self.rate.wrote(message.campaign, message.segments, true_s, turn)
         self.rate.wrote(carrier, message.segments, true_s, turn)
@@ -118,7 +118,7 @@ class Watch:
     def turn_taken(self) -> None:
         """The open turn goes to disk."""
         self.twice.turn_taken()
-        self.expiry.turn_taken(self.clock.wall, self.clock.step_s)
+        self.expiry.turn_taken(self.clock.wall, self.clock.sets)
 
     def committed(self, writes: tables.Rows) -> None:
         """It is there."""
@@ -148,6 +148,7 @@ class Watch:
         self.durable.committed_turns = 0
         self.active.crashed()
         self.expiry.crashed()
+        self.days.crashed()
 
     def calm_ends(self) -> None:
         """From here on anything may happen."""

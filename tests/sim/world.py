@@ -11,10 +11,10 @@ import itertools
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from gateway.model import tables
 from gateway.relay import sweep
@@ -24,7 +24,7 @@ from tests.sim.clock import Agenda, Clock
 from tests.sim.faults import Faults
 from tests.sim.gateway import Gateway
 from tests.sim.invariants import BrokenError
-from tests.sim.scale import scaled
+from tests.sim.scale import replaced, scaled
 from tests.sim.script import CALM, CALM_S, SECONDS, TIMEOUT_S, Script
 from tests.sim.store import DictStore, Store, lmdb_store
 from tests.sim.watch import Watch
@@ -76,6 +76,12 @@ class World:
 
     def run(self) -> None:
         """All of it; raises at the first thing that is broken."""
+        self.calm()
+        self.agenda.run_until(CALM_S + self.script.seconds)
+        self.end()
+
+    def calm(self) -> None:
+        """The first seconds; what comes after them is turmoil."""
         self._begin()
         self.agenda.run_until(CALM_S)
         self.watch.calm_ends()
@@ -83,7 +89,9 @@ class World:
             carrier.calm_ends()
         self.faults.begin()
         self._look_again()
-        self.agenda.run_until(CALM_S + self.script.seconds)
+
+    def end(self) -> None:
+        """All is well again, and the last questions are asked."""
         self._settle()
         self.watch.settled()
         self.gateway.look()
@@ -153,20 +161,27 @@ def _store(seed: int) -> Iterator[Store]:
 
 def run(seed: int, seconds: float = SECONDS) -> Result:
     """One seed, from its script to its end."""
+    with _store(seed) as store:
+        return verdict(Script(seed, seconds), store, World.run)
+
+
+def verdict(
+    script: Script, store: Store, act: Callable[[World], None], *guards: tuple[Any, str, object]
+) -> Result:
+    """How a run of this script went; `guards` are attributes that have other values meanwhile."""
     began_s = time.perf_counter()
-    script = Script(seed, seconds)
     invariant = what = ""
-    with scaled(), _store(seed) as store:
+    with scaled(), replaced(*guards):
         world = World(script, store)
         try:
-            world.run()
+            act(world)
         except BrokenError as broken:
             invariant, what = broken.invariant, str(broken)
         except Exception as error:  # noqa: BLE001
             # Whatever our own code raises, the seed is the finding.
             invariant, what = f"our own {type(error).__name__}", _where(error)
     return Result(
-        seed,
+        script.seed,
         invariant,
         what,
         tuple(" ".join(map(str, entry)) for entry in world.watch.journal),

@@ -3,6 +3,9 @@
 
 PYTHON ?= python3
 ARGS ?=
+# Of `make sim`: how many seeds; DAY=1 for one run of a whole day instead.
+SEEDS ?= 1000
+DAY ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,7 +13,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench format wheel clean
+.PHONY: help demo test check bench format sim mutants wheel clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
@@ -36,6 +39,12 @@ check: $(READY) ## format, lint, types, imports
 
 bench: $(READY) ## the gateway against the bare relay
 	@$(BIN)/python -m bench $(ARGS)
+
+sim: $(READY) ## a thousand simulated gateways, on all cores: make sim SEEDS=100, make sim DAY=1
+	@$(BIN)/python -m tests.sim $(if $(DAY),--day,--seeds $(SEEDS)) $(ARGS)
+
+mutants: $(READY) ## the simulation, each guard of the gateway taken out in turn
+	@$(BIN)/python -m tests.sim --mutants $(ARGS)
 
 format: $(READY) ## rewrite the code as the checks want it
 	$(BIN)/ruff format .

@@ -20,6 +20,8 @@ from pathlib import Path
 
 import trio
 
+from gateway.carriers.connect import Connector
+from gateway.carriers.pacer import Pacer
 from gateway.carriers.supervisor import Supervisor
 from gateway.config.load import load
 from gateway.config.schema import Config
@@ -238,8 +240,12 @@ async def serve(config: Config) -> None:
                 receipt_timeout_s=0,
                 throttle_pause_s=0,
             )
+            connector, pacer = Connector(settings), Pacer(settings.backoff_min_s)
             for index in range(settings.binds):
-                supervisor = Supervisor(settings, "transceiver", Bind(carrier, index), flow)
+                bind = Bind(carrier, index)
+                supervisor = Supervisor(
+                    settings, "transceiver", bind, flow, connector=connector, pacer=pacer
+                )
                 nursery.start_soon(supervisor.run)
         nursery.start_soon(flow.turns)
         nursery.start_soon(flow.ticks)

@@ -62,6 +62,7 @@ async def scrape(office: Office) -> bytes:
     _process(page, office)
     _messages(page, state)
     _store(page, office)
+    _peers(page, office)
     _binds(page, office)
     for carrier in state.carriers.values():
         _carrier(page, carrier, now())
@@ -123,6 +124,17 @@ def _carrier(page: Page, carrier: Carrier, at: Now) -> None:
         page.add("carrier_rate_limit", carrier.rate.capacity, name)
     for status, count in carrier.refused.items():
         page.add("carrier_refused_total", count, name, status_name(status))
+
+
+def _peers(page: Page, office: Office) -> None:
+    server = office.server
+    page.add("connections", server.connections)
+    page.add("connections_limit", server.connections_max)
+    page.add("connections_refused_total", server.counts.connections_refused)
+    page.add("handshakes_failed_total", server.counts.handshakes_failed)
+    page.add("binds_refused_total", server.counts.binds_refused)
+    bugs = server.counts.bugs + sum(supervisor.bugs for supervisor in office.supervisors)
+    page.add("session_bugs_total", bugs)
 
 
 def _binds(page: Page, office: Office) -> None:

@@ -1,11 +1,26 @@
 """Backoff: how long to wait before the next attempt to bind. Pure but for the dice it is given.
 
-Doubled each time from the shortest to the longest, and spread evenly over the upper half, so that
-fifty binds that were lost together do not come back together. A session that held for as long as
-the longest wait begins anew from the shortest.
+How long depends on how the last attempt ended:
+
+    lost    the session ended, or was not begun for now: doubled each time, from the shortest wait
+            to the longest
+    dead    nobody answers there: the same, but QUICK_MAX_S at most. It costs the carrier nothing,
+            and service is to be back within half a minute when the host is
+    final   it said no, and will again (a wrong password): at once the longest. Each further try
+            may bring its operator nearer to locking us out
+
+Waits are spread evenly over their upper half, so that fifty binds that were lost together do not
+come back together. A session that held for as long as the longest wait begins anew from the
+shortest.
 """
 
 from collections.abc import Callable
+from typing import Final, Literal
+
+End = Literal["lost", "dead", "final"]
+
+QUICK_MAX_S: Final = 10.0
+"""With the time that a connection may take (`connect_timeout_s`, 10 s) well below half a minute."""
 
 
 class Backoff:
@@ -19,9 +34,11 @@ class Backoff:
         self._next_s = shortest_s
         self._dice = dice
 
-    def wait_s(self) -> float:
-        """The next wait."""
-        whole_s = self._next_s
+    def wait_s(self, end: End) -> float:
+        """The next wait, after an attempt that ended like this."""
+        whole_s = self._longest_s if end == "final" else self._next_s
+        if end == "dead":
+            whole_s = min(whole_s, QUICK_MAX_S)
         self._next_s = min(2 * whole_s, self._longest_s)
         return whole_s * (0.5 + 0.5 * self._dice())
 

@@ -66,6 +66,7 @@ def _addresses_are_unique(config: Config) -> Iterator[Finding]:
         (f"{key}.listen", address)
         for key, table in (
             ("smpp", config.smpp),
+            ("smpp.tls", config.smpp.tls),
             ("http", config.http),
             ("metrics", config.metrics),
         )
@@ -122,6 +123,17 @@ def _numbers_agree(config: Config) -> Iterator[Finding]:
         yield Finding("store.map_size_bytes", problem, f"write map_size_bytes = {least}")
 
 
+def _keys_have_certificates(config: Config) -> Iterator[Finding]:
+    if config.smpp.tls.listen and config.smpp.tls.certificate_file is None:
+        problem = "is missing, so nobody could bind over TLS"
+        yield Finding("smpp.tls.certificate_file", problem, 'write certificate_file = "..."')
+    for carrier in config.carrier:
+        tls = carrier.tls
+        if tls is not None and tls.key_file is not None and tls.certificate_file is None:
+            at = f'carrier "{carrier.name}".tls.certificate_file'
+            yield Finding(at, "is missing, but there is a key_file", "name the certificate too")
+
+
 def _socket_path_is_short(config: Config) -> Iterator[Finding]:
     size = len(str(config.admin.socket).encode(errors="surrogateescape"))
     if size > SOCKET_PATH_BYTES_MAX:
@@ -151,7 +163,7 @@ def _nothing_can_be_sent(config: Config) -> Iterator[Finding]:
     for key in ("client", "carrier", "route"):
         if not getattr(config, key):
             yield Finding(key, "there is none, so nothing can be sent", f"add a [[{key}]]")
-    if not config.smpp.listen:
+    if not config.smpp.listen and not config.smpp.tls.listen:
         yield Finding("smpp.listen", "is empty, so no client can bind")
 
 
@@ -179,6 +191,21 @@ def _credentials_are_long(config: Config) -> Iterator[Finding]:
                     yield Finding(at, problem)
 
 
+def _carriers_are_verified(config: Config) -> Iterator[Finding]:
+    for carrier in config.carrier:
+        if carrier.tls is not None and not carrier.tls.verify:
+            problem = "is false: whoever sits between can read and change everything"
+            instead = "name the carrier's CA in ca_file, and its name in server_name"
+            yield Finding(f'carrier "{carrier.name}".tls.verify', problem, instead)
+
+
+def _certificates_are_looked_at(config: Config) -> Iterator[Finding]:
+    tls = config.smpp.tls
+    if tls.listen and tls.client_ca_file is None and tls.client_certificates == "ask":
+        problem = "has no effect without client_ca_file"
+        yield Finding("smpp.tls.client_certificates", problem, "name the CA of your clients")
+
+
 def _shares(at: str, route: Route) -> list[tuple[str, Share]]:
     return [
         (f"{at}.{key}[{place}]", share)
@@ -204,6 +231,7 @@ _FAULTS: Final[tuple[Callable[[Config], Iterator[Finding]], ...]] = (
     _routes_lead_somewhere,
     _ports_can_be_dialled,
     _numbers_agree,
+    _keys_have_certificates,
     _socket_path_is_short,
 )
 
@@ -212,4 +240,6 @@ _WARNINGS: Final[tuple[Callable[[Config], Iterator[Finding]], ...]] = (
     _nothing_can_be_sent,
     _receipts_can_arrive,
     _credentials_are_long,
+    _carriers_are_verified,
+    _certificates_are_looked_at,
 )

@@ -45,6 +45,7 @@ InDoubt = Literal["resend", "hold", "fail"]
 StatusStyle = Literal["specific", "standard"]
 BindType = Literal["transceiver", "transmitter", "receiver", "pair"]
 Receipts = Literal["always", "asked"]
+ClientCertificates = Literal["require", "ask"]
 ReceiptIdMode = Literal["same", "resp_hex_receipt_dec", "resp_dec_receipt_hex"]
 Operator = Literal["att", "tmobile", "verizon", "uscellular", "other"]
 
@@ -54,6 +55,36 @@ EnquireLinkS = Annotated[float, Meta(ge=0.1, le=HOUR_S)]
 Window = Annotated[int, Meta(ge=1, le=10_000)]
 
 
+class SmppTls(msgspec.Struct, frozen=True):
+    """[smpp.tls]: where clients bind over TLS, 1.2 or later."""
+
+    listen: tuple[Address, ...] = ()
+    """Beside `smpp.listen`. Empty: no TLS for clients."""
+    certificate_file: PurePath | None = None
+    """PEM: ours, then those between it and its CA."""
+    key_file: PurePath | None = None
+    """PEM, without a passphrase. Not given: it is in certificate_file."""
+    client_ca_file: PurePath | None = None
+    """PEM: who signs the certificates of clients. Not given: they need none."""
+    client_certificates: ClientCertificates = "require"
+    """`ask`: a client may come without one, but not with a wrong one."""
+
+
+class CarrierTls(msgspec.Struct, frozen=True):
+    """[carrier.tls]: the sessions with this carrier go over TLS, 1.2 or later."""
+
+    ca_file: PurePath | None = None
+    """PEM: who signs the carrier's certificate. Not given: whom the system trusts."""
+    server_name: Annotated[str, Meta(max_length=253)] = ""
+    """Whose certificate it must be. Not given: the host of `address`."""
+    certificate_file: PurePath | None = None
+    """PEM: ours, where the carrier wants one."""
+    key_file: PurePath | None = None
+    """PEM, without a passphrase. Not given: it is in certificate_file."""
+    verify: bool = True
+    """False: any certificate will do, so whoever sits between can read and change everything."""
+
+
 class Smpp(msgspec.Struct, frozen=True):
     """[smpp]: where clients bind."""
 
@@ -61,6 +92,8 @@ class Smpp(msgspec.Struct, frozen=True):
     """Empty: no SMPP for clients."""
     bind_timeout_s: TimeoutS = 10
     """From the connection to the bind; a stranger keeps a place no longer."""
+    pdu_timeout_s: TimeoutS = 10
+    """From the first octet of a PDU to its last: 64 KiB take as long at 52 kbit/s."""
     enquire_link_s: EnquireLinkS = 30
     """Silence of a client after which it is asked whether it is still there."""
     response_timeout_s: TimeoutS = 30
@@ -70,6 +103,7 @@ class Smpp(msgspec.Struct, frozen=True):
     that can be sent in 255 segments."""
     max_connections: Annotated[int, Meta(ge=1, le=100_000)] = 2000
     """All clients together; each costs a descriptor."""
+    tls: SmppTls = SmppTls()
 
 
 class Http(msgspec.Struct, frozen=True):
@@ -216,6 +250,8 @@ class Carrier(msgspec.Struct, frozen=True, kw_only=True):
     enquire_link_s: EnquireLinkS = 30
     response_timeout_s: TimeoutS = 60
     """After it a submit_sm is in doubt and its bind is given up."""
+    pdu_timeout_s: TimeoutS = 10
+    """From the first octet of a PDU to its last."""
     receipts: Receipts = "always"
     """`asked`: ask the carrier for a receipt only when the client does."""
     receipt_id_mode: ReceiptIdMode = "same"
@@ -227,9 +263,11 @@ class Carrier(msgspec.Struct, frozen=True, kw_only=True):
     """For the connection and the bind together."""
     backoff_min_s: Annotated[float, Meta(ge=0.01, le=HOUR_S)] = 1
     backoff_max_s: Annotated[float, Meta(ge=0.01, le=DAY_S)] = 60
-    """Between attempts to bind, doubled each time."""
+    """Between attempts to bind, doubled each time; while the carrier is down, its binds together try
+    no more often than each backoff_min_s."""
     throttle_pause_s: Annotated[float, Meta(ge=0.01, le=HOUR_S)] = 1
     """How long a campaign pauses at this carrier after ESME_RTHROTTLED or ESME_RMSGQFUL."""
+    tls: CarrierTls | None = None
 
 
 class Share(msgspec.Struct, frozen=True, kw_only=True):

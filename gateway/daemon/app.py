@@ -20,15 +20,18 @@ import uuid
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import trio
 
 from gateway.admin.monitor import MetricsServer
 from gateway.admin.server import AdminServer
+from gateway.carriers.connect import Connector
+from gateway.carriers.pacer import Pacer
 from gateway.carriers.supervisor import Kind, Supervisor
 from gateway.config.schema import Carrier as CarrierSettings
 from gateway.config.schema import Config
 from gateway.config.schema import Route as RouteSettings
-from gateway.daemon import drain, systemd
+from gateway.daemon import descriptors, drain, systemd
 from gateway.daemon.changes import Changes
 from gateway.daemon.flow import Flow, now
 from gateway.ingress.smpp_server import Server
@@ -90,7 +93,11 @@ class App:
             turn_octets_max=config.limits.turn_bytes,
         )
         self.changes = Changes(self.core, self.flow)
-        self.server = Server(config.smpp, config.client, self.flow)
+        connections, warning = descriptors.fit(config)
+        if warning:
+            self.warnings.append(warning)
+        smpp = msgspec.structs.replace(config.smpp, max_connections=connections)
+        self.server = Server(smpp, config.client, self.flow)
         self.supervisors = build_supervisors(config, self.state, self.flow)
         self.admin = AdminServer(Path(config.admin.socket), self)
         self.metrics = MetricsServer(config.metrics.listen, self)
@@ -130,7 +137,7 @@ class App:
 
     async def _recover(self) -> None:
         """The state from the disk; what recovery writes is committed before anything else."""
-        self.warnings = self.core.start(now(), _boot())
+        self.warnings += self.core.start(now(), _boot())
         self.core.close_turn()
         turn = self.machine.take()
         if turn is not None:
@@ -201,9 +208,12 @@ def build_supervisors(config: Config, state: State, flow: Flow) -> list[Supervis
     for settings in config.carrier:
         carrier = state.carriers[settings.name]
         kinds = KINDS[settings.bind] * settings.binds
+        connector, pacer = Connector(settings), Pacer(settings.backoff_min_s)
         for index, kind in enumerate(kinds):
             bind = carrier.binds[index] = Bind(carrier, index)
-            supervisors.append(Supervisor(settings, kind, bind, flow))
+            supervisors.append(
+                Supervisor(settings, kind, bind, flow, connector=connector, pacer=pacer)
+            )
     return supervisors
 
 

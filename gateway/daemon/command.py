@@ -64,10 +64,10 @@ def check(path: Path) -> int:
         _say(f"fault: {fault}")
     for warning in loaded.warnings:
         _say(f"warning: {warning}")
-    if loaded.config is None:
+    config = loaded.config
+    if config is None:
         _say(f"{path}: {_count(len(loaded.faults), 'fault')}")
         return USAGE
-    config = loaded.config
     clients, carriers = len(config.client), len(config.carrier)
     _say(
         f"{path}: right, with {_count(clients, 'client')}, {_count(carriers, 'carrier')} "
@@ -133,13 +133,25 @@ def read(path: Path) -> "Loaded | str":
         return f"{path} cannot be read: {error.strerror}"
     except UnicodeDecodeError:
         return f"{path} is not UTF-8"
-    return load(
+    loaded = load(
         text,
         base=path.absolute().parent,
         environment=os.environ,
         read_file=lambda name: Path(name).read_bytes(),
         world_readable=bool(mode & OTHERS_MAY_READ),
     )
+    if loaded.config is None or not _has_tls(loaded.config):
+        return loaded
+    from gateway.link import tls  # noqa: PLC0415  (OpenSSL, where there is TLS)
+
+    faults = tls.faults(loaded.config)
+    if not faults:
+        return loaded
+    return type(loaded)(None, tuple(faults), loaded.warnings)
+
+
+def _has_tls(config: "Config") -> bool:
+    return bool(config.smpp.tls.listen) or any(one.tls is not None for one in config.carrier)
 
 
 def why_it_cannot_start(fault: BaseException) -> str:

@@ -1,6 +1,7 @@
 """Drain: how the daemon ends without leaving anybody in doubt. Upstream first.
 
-    1. no new connections; bound clients are not read any more, their answers still leave
+    1. no new connections; what bound clients submit is not taken and not answered any more, so they
+       submit it again later; answers that are owed still leave, and enquire_link is answered
     2. nothing new goes to the carriers; what is in flight is waited for, up to `drain.timeout_s`
     3. unbind on every link, carriers and clients
     4. the last turn is committed, the store closed, exit 0

@@ -176,8 +176,7 @@ class Flow:
             self._earlier.set()
 
     def _open_gates(self) -> None:
-        if not self._stopped:
-            self.client_gate.open()
+        self.client_gate.open()
         self.carrier_gate.open()
 
     # The door of ingress
@@ -196,7 +195,12 @@ class Flow:
         self._check()
 
     def submits(self, link: Link, events: list[Submit]) -> list[bytes]:
-        """A client submits; gives the refusals."""
+        """A client submits; gives the refusals.
+
+        While we stop, nothing: without an answer the client knows that it is to submit again.
+        """
+        if self._stopped:
+            return []
         refusals = self.core.submits(link.id, events, now())
         self._check()
         return refusals
@@ -248,10 +252,9 @@ class Flow:
         return result
 
     def stop(self) -> None:
-        """Clients are not read any more, and nothing new goes to the carriers."""
+        """Nothing new is taken from clients, and nothing new goes to the carriers."""
         self._stopped = True
         self.core.stop()
-        self.client_gate.close()
 
     def has_work(self) -> bool:
         """Whether anything is open or on its way to the disk."""

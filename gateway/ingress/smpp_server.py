@@ -1,23 +1,34 @@
-"""SMPP server: clients bind to us here.
+"""SMPP server: clients bind to us here, over TCP and over TLS.
 
 One task an address accepts, one link a connection serves (`link.Link`). A bind is checked for, in
 this order: system_id, password (in constant time, also for a system_id that nobody has), the
-network it comes from, the number of its binds. Each "no" is a status of the specification, a log
-line with the address and never the password, and the end of the link.
+network it comes from, the number of its binds. Each "no" is a status of the specification and the
+end of the link, said late to who is refused often (`strangers`), logged with the address and never
+with the password.
+
+A stranger has `bind_timeout_s` for everything: the TLS handshake, its bind, whatever it dribbles.
+When `max_connections` are open the next are closed as they come, a hundred a second; the rest waits
+in the backlog, so a flood costs next to nothing. The same holds when no descriptor is left.
 """
 
+import contextlib
 import ipaddress
 import logging
 import socket
-from typing import Final, Protocol
+import ssl
+from collections.abc import Iterator
+from typing import Final, NamedTuple, Protocol
 
 import trio
 
 from gateway.config.address import Address
 from gateway.config.schema import Client, Network, Smpp
 from gateway.config.secret import Secret
+from gateway.ingress.strangers import PERIOD_S, Seldom, Strangers
+from gateway.link import tls
 from gateway.link.gate import Gate
-from gateway.link.link import Link, prepare
+from gateway.link.link import Link
+from gateway.link.transport import Plain, Transport, peer_name, prepare
 from gateway.smpp import consts
 from gateway.smpp.codec import encode_bind_resp
 from gateway.smpp.events import Answer, BindRequest, Deliver, Event, Submit
@@ -31,10 +42,32 @@ BACKLOG: Final = 1024
 ACCEPT_PAUSE_S: Final = 0.2
 """After a failed accept (no descriptor left): the listener would be ready again at once."""
 
+REFUSAL_PAUSE_S: Final = 0.01
+"""After a connection too many, for the same reason: a hundred a second take 1 % of a core."""
+
 SYSTEM_ID: Final = b"smppgate"
 """What we call ourselves in a bind response."""
 
 _NOBODY: Final = Secret(b"no password")
+
+
+class Listener(NamedTuple):
+    """Where we listen, and what makes TLS of it, if it is."""
+
+    socket: socket.socket
+    context: ssl.SSLContext | None
+
+
+class Counts:
+    """What happened to those who are no clients, since the start."""
+
+    __slots__ = ("binds_refused", "bugs", "connections_refused", "handshakes_failed")
+
+    def __init__(self) -> None:
+        self.connections_refused = 0
+        self.handshakes_failed = 0
+        self.binds_refused = 0
+        self.bugs = 0
 
 
 class Door(Protocol):
@@ -66,26 +99,39 @@ class Server:
         self._window = max((client.deliver_window for client in clients), default=1)
         """Of every session, since it is made before its client is known; the core keeps to the
         client's own."""
-        self._listeners: list[socket.socket] = []
+        self._listeners: list[Listener] = []
         self._links: set[Link] = set()
         self._ending = trio.Event()
+        self._waits: set[trio.CancelScope] = set()
+        """What connections without a link wait for: cut short when we leave."""
+        self._is_leaving = False
+        self._strangers = Strangers()
+        self._failures, self._refusals = Seldom(), Seldom()
+        self.connections = 0
+        self.connections_max = settings.max_connections
+        self.counts = Counts()
+        self._context = tls.server_context(settings.tls) if settings.tls.listen else None
 
     def listen(self) -> list[str]:
         """Opens the listeners; the addresses they really have. Raises OSError if one is taken."""
         for address in self._settings.listen:
-            self._listeners.append(open_listener(address))
-        return [_address(listener) for listener in self._listeners]
+            self._listeners.append(Listener(open_listener(address), None))
+        for address in self._settings.tls.listen:
+            self._listeners.append(Listener(open_listener(address), self._context))
+        return [_address(listener.socket) for listener in self._listeners]
 
     async def serve(self) -> None:
         """Accepts and serves until `drain` has closed the listeners and the last link has ended."""
         async with trio.open_nursery() as connections:
             async with trio.open_nursery() as listeners:
+                listeners.start_soon(self._report)
                 for listener in self._listeners:
                     listeners.start_soon(self._accept, listener, connections)
                 await self._ending.wait()
                 listeners.cancel_scope.cancel()
             for listener in self._listeners:
-                listener.close()
+                listener.socket.close()
+        self._say_what_is_unsaid()
 
     def stop_listening(self) -> None:
         """Takes no new connections."""
@@ -93,6 +139,9 @@ class Server:
 
     def end_links(self, why: str) -> None:
         """Ends every connection; what is owed is durable."""
+        self._is_leaving = True
+        for wait in self._waits:
+            wait.cancel()
         for links in self._bound.values():
             for link in links.values():
                 link.unbind()
@@ -110,48 +159,44 @@ class Server:
             link.end("kicked by the operator")
         return len(links)
 
-    async def _accept(self, listener: socket.socket, connections: trio.Nursery) -> None:
+    async def _accept(self, listener: Listener, connections: trio.Nursery) -> None:
         while True:
-            await trio.lowlevel.wait_readable(listener)
+            await trio.lowlevel.wait_readable(listener.socket)
             try:
-                sock, _ = listener.accept()
+                sock, (host, *_) = listener.socket.accept()
             except (BlockingIOError, InterruptedError, ConnectionError):
                 continue
             except OSError as error:
-                log.error("a client could not be accepted: %s", error)
+                if times := self._failures.count(trio.current_time()):
+                    log.error("clients cannot be accepted: %s (%d times)", error, times)
                 await trio.sleep(ACCEPT_PAUSE_S)
                 continue
-            if len(self._links) >= self._settings.max_connections:
-                log.warning(
-                    "refused a connection: %d are open (smpp.max_connections)", len(self._links)
-                )
+            is_full = self.connections >= self.connections_max
+            if is_full or self._strangers.is_crowded(host):
                 sock.close()
+                self._refuse_connection(host, is_full=is_full)
+                if is_full:
+                    await trio.sleep(REFUSAL_PAUSE_S)
                 continue
-            connections.start_soon(self._serve, sock)
+            self.connections += 1
+            connections.start_soon(self._serve, sock, host, listener.context)
 
-    async def _serve(self, sock: socket.socket) -> None:
-        prepare(sock)
-        settings = self._settings
-        session = Session(
-            "smsc",
-            window=self._window,
-            enquire_link_s=settings.enquire_link_s,
-            response_timeout_s=settings.response_timeout_s,
-            bind_timeout_s=settings.bind_timeout_s,
-            command_length_max=settings.max_pdu_bytes,
-            now=trio.current_time(),
-        )
-        visitor = _Visitor(self)
-        link = Link(
-            sock,
-            session,
-            visitor,
-            self._door.client_gate,
-            owed_max=0,
-            shortest_s=min(
-                settings.enquire_link_s, settings.response_timeout_s, settings.bind_timeout_s
-            ),
-        )
+    async def _serve(self, sock: socket.socket, host: str, context: ssl.SSLContext | None) -> None:
+        """One connection, from its socket to its end."""
+        opened_at = trio.current_time()
+        try:
+            prepare(sock)
+            peer = peer_name(sock)
+            transport: Transport | None = Plain(sock)
+            if context is not None:
+                transport = await self._shake_hands(tls.Tls(sock, context, server_name=None), host)
+            if transport is not None:
+                visitor = _Visitor(self, host)
+                await self._serve_link(self._new_link(transport, peer, visitor, opened_at), visitor)
+        finally:
+            self.connections -= 1
+
+    async def _serve_link(self, link: Link, visitor: "_Visitor") -> None:
         self._links.add(link)
         try:
             why = await link.run()
@@ -162,10 +207,114 @@ class Server:
                 self._door.client_gone(link)
         if visitor.client is not None:
             log.info("client %s at %s: %s", visitor.client.name, link.peer, why)
+        try:
+            await self._delay(visitor)
+        finally:
+            if visitor.refusal:
+                link.send(visitor.refusal)
+            await link.close(linger=True)
+
+    async def _delay(self, visitor: "_Visitor") -> None:
+        """Lets who was refused wait for it, in the connection's own task and unread."""
+        if not visitor.delay_s:
+            return
+        self._strangers.waits(visitor.host, +1)
+        try:
+            with self._patience(visitor.delay_s):
+                await trio.sleep_forever()
+        finally:
+            self._strangers.waits(visitor.host, -1)
+
+    async def _shake_hands(self, transport: tls.Tls, host: str) -> Transport | None:
+        """TLS, if the peer gets there in time; else None, and the connection is closed."""
+        why = f"no end of the handshake in {self._settings.bind_timeout_s:g} s"
+        is_done = False
+        try:
+            with self._patience(self._settings.bind_timeout_s):
+                await transport.shake_hands()
+                is_done = True
+        except tls.HandshakeError as error:
+            why = str(error)
+        finally:
+            if not is_done:
+                transport.close()
+        if is_done:
+            return transport
+        self.counts.handshakes_failed += 1
+        _, is_to_say = self._strangers.failed(host, why, trio.current_time())
+        if is_to_say:
+            log.warning("no TLS with a client at %s: %s", host, why)
+        return None
+
+    @contextlib.contextmanager
+    def _patience(self, at_most_s: float) -> Iterator[None]:
+        """A wait of a connection that has no link: so long, and no longer than we are here."""
+        with trio.move_on_after(at_most_s) as wait:
+            if self._is_leaving:
+                wait.cancel()
+            self._waits.add(wait)
+            try:
+                yield
+            finally:
+                self._waits.discard(wait)
+
+    def _new_link(
+        self, transport: Transport, peer: str, visitor: "_Visitor", opened_at: float
+    ) -> Link:
+        settings = self._settings
+        session = Session(
+            "smsc",
+            window=self._window,
+            enquire_link_s=settings.enquire_link_s,
+            response_timeout_s=settings.response_timeout_s,
+            bind_timeout_s=settings.bind_timeout_s,
+            pdu_timeout_s=settings.pdu_timeout_s,
+            command_length_max=settings.max_pdu_bytes,
+            now=opened_at,
+        )
+        return Link(
+            transport,
+            session,
+            visitor,
+            self._door.client_gate,
+            peer=peer,
+            owed_max=0,
+            shortest_s=min(
+                settings.enquire_link_s,
+                settings.response_timeout_s,
+                settings.bind_timeout_s,
+                settings.pdu_timeout_s,
+            ),
+            silence_s=settings.enquire_link_s
+            + min(settings.enquire_link_s, settings.response_timeout_s),
+        )
+
+    def _refuse_connection(self, host: str, *, is_full: bool) -> None:
+        self.counts.connections_refused += 1
+        times = self._refusals.count(trio.current_time())
+        if times:
+            why = (
+                f"{self.connections} are open (smpp.max_connections)"
+                if is_full
+                else f"too many binds from {host} wait to be refused"
+            )
+            log.warning("refused a connection: %s; %d times", why, times)
+
+    async def _report(self) -> None:
+        """What the log was spared is said with a count, once a period."""
+        while True:
+            await trio.sleep(PERIOD_S)
+            self._say_what_is_unsaid()
+
+    def _say_what_is_unsaid(self) -> None:
+        for host, count, what in self._strangers.unsaid(trio.current_time()):
+            log.warning("%d more failed from %s; the last: %s", count, host, what)
 
     def authenticate(self, link: Link, request: BindRequest) -> Client | int:
         """The client that may bind with this request, or the status that says why not."""
         bind = request.bind
+        if self._ending.is_set():
+            return consts.ESME_RSYSERR  # we are about to leave
         client = self._clients.get(bind.system_id)
         matches = (client.password if client is not None else _NOBODY).matches(bind.password)
         if client is None:
@@ -177,6 +326,15 @@ class Server:
         if len(self._bound[client.name]) >= client.max_binds:
             return consts.ESME_RALYBND
         return client
+
+    def refuse(self, host: str, system_id: bytes, status: int) -> float:
+        """A bind was refused: notes it; how long its answer is to wait."""
+        self.counts.binds_refused += 1
+        what = f"a bind as {system_id!r}: {consts.status_name(status)}"
+        delay_s, is_to_say = self._strangers.failed(host, what, trio.current_time())
+        if is_to_say:
+            log.warning("refused at %s: %s", host, what)
+        return delay_s
 
     def admit(self, link: Link, client: Client, *, receives: bool) -> None:
         """The bind is answered: the link is the client's."""
@@ -194,9 +352,13 @@ class Server:
 class _Visitor:
     """The owner of one link: a stranger until its bind is accepted."""
 
-    def __init__(self, server: Server) -> None:
-        self._server = server
+    def __init__(self, server: Server, host: str) -> None:
+        self.host = host
         self.client: Client | None = None
+        self.refusal = b""
+        """What it is told after `delay_s`, and nothing after that."""
+        self.delay_s = 0.0
+        self._server = server
 
     def on_messages(self, link: Link, messages: list[Submit | Deliver]) -> list[bytes]:
         return self._server.door.submits(link, messages)  # type: ignore[arg-type]
@@ -207,18 +369,18 @@ class _Visitor:
     def on_writable(self, link: Link) -> None:
         """Only links to carriers submit."""
 
+    def on_bug(self, _link: Link) -> None:
+        self._server.counts.bugs += 1
+
     def on_event(self, link: Link, event: Event) -> None:
         if not isinstance(event, BindRequest):
             return
         verdict = self._server.authenticate(link, event)
         response = event.command_id | consts.RESPONSE
         if isinstance(verdict, int):
-            link.send(link.session.respond(response, verdict, event.sequence_number))
-            name = consts.status_name(verdict)
-            log.warning(
-                "a bind as %r from %s was refused: %s", event.bind.system_id, link.peer, name
-            )
-            link.end(f"bind refused: {name}")
+            self.refusal = link.session.respond(response, verdict, event.sequence_number)
+            self.delay_s = self._server.refuse(self.host, event.bind.system_id, verdict)
+            link.end("its bind was refused")
             return
         body = encode_bind_resp(SYSTEM_ID, consts.INTERFACE_VERSION)
         link.send(link.session.respond(response, consts.ESME_ROK, event.sequence_number, body))

@@ -1,30 +1,34 @@
-"""Link: a socket and the session on it, with one reader, one writer and one timer.
+"""Link: a transport and the session on it, with one reader, one writer and one timer.
 
 Reads. One read a wake-up, all its PDUs in one hand-over. Before the next read the link waits
 while any of these holds, and its session's deadlines stand still meanwhile: the open turn is full
 (`gate`), the peer does not take what we write (PENDING_MAX), or it has more requests unanswered
 than its window allows (`owed_max`). So a peer that does not read is not read, and nothing is
-buffered without bound.
+buffered without bound. One that takes not an octet for `silence_s` is given up all the same.
 
-Writes never wait. What the socket does not take at once is `_pending`, which the writer task sends
-on. submit_sm are different: those of which no octet was taken are handed back (`submit`), so that
-what is stamped as sent was sent.
+Writes never wait. What the transport does not take at once is `_pending`, which the writer task
+sends on. submit_sm are different: those of which no octet was taken are handed back (`submit`), so
+that what is stamped as sent was sent; `on_writable` then says when to try again.
 
 It does not know what a PDU means: that is its owner's. It ends when the peer is gone or at fault,
-when a deadline has passed, or when told; `run` then returns why. Ordinary ends never raise.
+when a deadline has passed, or when told; `run` then returns why, and `close` gives the socket back.
+Ordinary ends never raise. A bug in the session's own reading of what a peer sent ends this link,
+with a traceback, and no other: it has not touched what the links share. A bug in what the owner
+does has, and ends the process.
 """
 
 import itertools
-import socket
+import logging
 from typing import Final, Protocol
 
 import trio
 
 from gateway.link.gate import Gate
+from gateway.link.transport import Transport
 from gateway.model.records import Message
 from gateway.relay.notice import WANTS_RECEIPT
 from gateway.relay.turn import Owed
-from gateway.smpp import consts
+from gateway.smpp import consts, states
 from gateway.smpp.codec import with_registered_delivery
 from gateway.smpp.events import (
     Answer,
@@ -38,20 +42,18 @@ from gateway.smpp.events import (
 )
 from gateway.smpp.session import Session
 
-RECEIVE_BYTES: Final = 256 * 1024
-"""One read: about 1,500 submit_sm, 5 ms of work, then others have their turn."""
+log = logging.getLogger(__name__)
 
 PENDING_MAX: Final = 1024 * 1024
 """Octets that wait for a peer that does not read, before we stop reading it."""
 
 FLUSH_S: Final = 2.0
-"""How long the end of a link waits for its last octets to be taken."""
+"""How long the end of a link waits for its last octets to be taken, and for the peer to close."""
+
+FAREWELL_BYTES_MAX: Final = 4 * 1024 * 1024
+"""What a peer may still send after our end, unread, before it is cut off."""
 
 _ids = itertools.count(1)
-
-_received = memoryview(bytearray(RECEIVE_BYTES))
-"""Where every link reads into, since one thread reads them all: `recv(262144)` would take and give
-back 256 KiB of fresh pages a read, which costs four times the read itself."""
 
 
 class Owner(Protocol):
@@ -67,53 +69,80 @@ class Owner(Protocol):
         """Anything about the session itself."""
 
     def on_writable(self, link: "Link") -> None:
-        """The socket takes octets again, after `submit` gave some back."""
+        """There is room again, after `submit` gave some back."""
+
+    def on_bug(self, link: "Link") -> None:
+        """Our session failed on what the peer sent: the link has ended."""
 
 
 class Link:
-    """One link, from its socket to its end. `id` is never used again."""
+    """One link, from its socket to its end. `id` is never used again.
+
+    `shortest_s`: no deadline of the session is nearer than that when it is set. `silence_s`: how
+    long a peer may take nothing.
+    """
 
     def __init__(
         self,
-        sock: socket.socket,
+        transport: Transport,
         session: Session,
         owner: Owner,
         gate: Gate,
         *,
+        peer: str,
         owed_max: int,
         shortest_s: float,
+        silence_s: float,
     ) -> None:
         self.id = next(_ids)
         self.session = session
-        self.peer = _name(sock)
+        self.peer = peer
         self.ended: str | None = None
         self.ask_receipts = True
-        self._sock = sock
+        self._transport = transport
         self._owner = owner
         self._gate = gate
         self._owed = 0
         self.owed_max = owed_max
         self._shortest_s = shortest_s
+        self._silence_s = silence_s
         self._unbound: int | None = None
         self._pending = bytearray()
         self._clogged = False
+        self._cramped = False
+        self._is_gone = False
         self._has_pending = trio.Event()
         self._relieved = trio.Event()
         self._scope = trio.CancelScope()
 
     async def run(self) -> str:
-        """Serves the link until it ends; returns why. The socket is closed then."""
+        """Serves the link until it ends; returns why. `close` it then; it is, if this raises."""
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._write)
                     nursery.start_soon(self._watch_deadline)
                     await self._read()
-            await self._flush()
-        finally:
-            trio.lowlevel.notify_closing(self._sock)
-            self._sock.close()
+        except BaseException:
+            self._transport.close()
+            raise
         return self.ended or "closed by us"
+
+    async def close(self, *, linger: bool = False) -> None:
+        """Gives the peer a moment to take the last octets (an answer, an unbind), and closes.
+
+        To close a socket that has unread octets resets it, and a reset takes with it what the peer
+        has not read yet. So with `linger` our half is closed first, and the peer's is waited for.
+        """
+        try:
+            with trio.move_on_after(FLUSH_S, shield=True):
+                await self._flush()
+                if linger and not self._is_gone:
+                    await self._hear_out()
+        except OSError:
+            pass  # it is gone; nobody is there to be told
+        finally:
+            self._transport.close()
 
     def end(self, why: str) -> None:
         """Ends the link; what is pending still goes out if the peer takes it soon."""
@@ -143,13 +172,14 @@ class Link:
 
     def submit(self, messages: list[Message]) -> list[Message]:
         """Writes submit_sm; gives back those of which no octet left."""
-        if self._pending or self._clogged or self.ended is not None:
+        if self._pending or self._clogged or self._transport.has_backlog or self.ended is not None:
             self._clog()
             return messages
         taken, left = messages, []
         room = self.session.room
         if room < len(messages):
             taken, left = messages[:room], messages[room:]
+            self._cramped = True
         if not taken:
             return left
         pdus = self.session.requests(
@@ -181,36 +211,45 @@ class Link:
     # The three tasks
 
     async def _read(self) -> None:
-        sock, session = self._sock, self.session
+        transport = self._transport
         while True:
-            await trio.lowlevel.wait_readable(sock)
+            await transport.wait_readable()
             if self._must_wait():  # it came to that while nothing came
                 await self._wait_until_relieved()
                 continue
             try:
-                length = sock.recv_into(_received)
+                data = transport.receive()
             except (BlockingIOError, InterruptedError):
                 continue
             except OSError as error:
-                self.end(f"lost: {error.strerror or error}")
+                self._lose(error)
                 return
-            if not length:
+            if not data:
+                self._is_gone = True
                 self.end("closed by the peer")
                 return
-            events = session.receive_data(bytes(_received[:length]), trio.current_time())
+            events = self._understand(data)
             if events:
                 self._hand_over(events)
             self._send_own()
+            if transport.has_backlog:
+                self._has_pending.set()
             if self._must_wait():
                 await self._wait_until_relieved()
 
     async def _write(self) -> None:
+        transport = self._transport
         while True:
             await self._has_pending.wait()
-            await trio.lowlevel.wait_writable(self._sock)
+            with trio.move_on_after(self._silence_s) as patience:
+                await transport.wait_writable()
+            if patience.cancelled_caught:
+                self._is_gone = True
+                self.end(f"it took nothing for {self._silence_s:g} s")
+                return
             sent = self._send_now(bytes(self._pending))
             del self._pending[:sent]
-            if not self._pending:
+            if not self._pending and not transport.has_backlog:
                 self._has_pending = trio.Event()
                 if self._clogged:
                     self._clogged = False
@@ -230,6 +269,16 @@ class Link:
             for event in session.on_deadline(trio.current_time()):
                 self._on_event(event)
             self._send_own()
+
+    def _understand(self, data: bytes) -> list[Event]:
+        """What these octets mean; nothing, and the end of the link, if we fail on them."""
+        try:
+            return self.session.receive_data(data, trio.current_time())
+        except Exception:
+            log.exception("a bug of ours: the session with %s failed, and ends", self.peer)
+            self.end("a bug of ours; the log has its traceback")
+            self._owner.on_bug(self)
+            return []
 
     def _hand_over(self, events: list[Event]) -> None:
         """Sorts what one read brought, and hands it over in three batches.
@@ -252,6 +301,9 @@ class Link:
                 others.append(event)
         if answers:
             self._owner.on_answers(self, answers)
+            if self._cramped and self.session.room:
+                self._cramped = False
+                self._owner.on_writable(self)
         if messages:
             self._owed += len(messages)
             refusals = self._owner.on_messages(self, messages)
@@ -305,6 +357,7 @@ class Link:
         return with_registered_delivery(message.body, message.sm_at, message.registered_delivery)
 
     def _send_own(self) -> None:
+        """What the session said by itself."""
         own = self.session.data_to_send()
         if own:
             self._write_or_keep(own)
@@ -321,6 +374,10 @@ class Link:
         if data:
             self._pending += data
             self._has_pending.set()
+            if len(self._pending) > PENDING_MAX and self.session.state == states.OPEN:
+                # One that is bound is not read until it reads. A stranger's time must not stand
+                # still meanwhile, or it would keep its place for ever.
+                self.end("it does not read what it asked for, and is not bound")
 
     def _clog(self) -> None:
         """The owner hears of it when the socket takes octets again."""
@@ -328,37 +385,36 @@ class Link:
         self._has_pending.set()
 
     def _send_now(self, data: bytes) -> int:
-        """As many octets as the socket takes now."""
-        sent = 0
+        """As many octets as the transport takes now."""
         try:
-            while sent < len(data):
-                sent += self._sock.send(data[sent:] if sent else data)
-        except (BlockingIOError, InterruptedError):
-            pass
+            sent = self._transport.send(data)
         except OSError as error:
-            self.end(f"lost: {error.strerror or error}")
+            self._lose(error)
+            return 0
+        if self._transport.has_backlog:
+            self._has_pending.set()
         return sent
 
+    def _lose(self, error: OSError) -> None:
+        self._is_gone = True
+        self.end(f"lost: {error.strerror or error}")
+
     async def _flush(self) -> None:
-        """Gives the peer a moment to take the last octets (an unbind_resp, a refused bind)."""
-        with trio.move_on_after(FLUSH_S, shield=True):
-            while self._pending:
-                await trio.lowlevel.wait_writable(self._sock)
-                sent = self._send_now(bytes(self._pending))
-                if not sent:
-                    return
-                del self._pending[:sent]
+        """Until the last octets are taken, or the peer is gone."""
+        while (self._pending or self._transport.has_backlog) and not self._is_gone:
+            await self._transport.wait_writable()
+            del self._pending[: self._send_now(bytes(self._pending))]
 
-
-def prepare(sock: socket.socket) -> None:
-    """Our settings for a socket: never blocks, never delays a small write."""
-    sock.setblocking(False)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-
-def _name(sock: socket.socket) -> str:
-    try:
-        host, port = sock.getpeername()[:2]
-    except OSError:
-        return "gone"
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    async def _hear_out(self) -> None:
+        """Until the peer has ended too; what it says is nobody's business any more."""
+        self._transport.say_goodbye()
+        heard = 0
+        while heard < FAREWELL_BYTES_MAX:
+            await self._transport.wait_readable()
+            try:
+                data = self._transport.receive()
+            except (BlockingIOError, InterruptedError):
+                continue
+            if not data:
+                return
+            heard += len(data)

@@ -82,6 +82,18 @@ _TABLE: Final = (
         "deliver_sm dropped because their client did not come for them in time.",
     ),
     Metric("delivers_refused_total", "counter", "", "deliver_sm that a client refused for good."),
+    # peers
+    Metric("connections", "gauge", "", "Connections of clients and of those who are none yet."),
+    Metric("connections_limit", "gauge", "", "At which further ones are closed."),
+    Metric("connections_refused_total", "counter", "", "Connections closed as they came."),
+    Metric("handshakes_failed_total", "counter", "", "Connections that got no TLS."),
+    Metric("binds_refused_total", "counter", "", "Binds of clients that were refused."),
+    Metric(
+        "session_bugs_total",
+        "counter",
+        "",
+        "Sessions, with anybody, that failed on what they were sent: a bug each, see the log.",
+    ),
     # carriers
     Metric("carrier_binds", "gauge", "", "Binds that are configured.", _CARRIER),
     Metric("carrier_binds_up", "gauge", "", "Binds that are bound.", _CARRIER),

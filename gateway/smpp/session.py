@@ -75,6 +75,7 @@ class Session:
         enquire_link_s: float,
         response_timeout_s: float,
         bind_timeout_s: float,
+        pdu_timeout_s: float,
         command_length_max: int = consts.COMMAND_LENGTH_MAX,
         now: float = 0.0,
     ) -> None:
@@ -85,6 +86,7 @@ class Session:
             enquire_link_s=enquire_link_s,
             response_timeout_s=response_timeout_s,
             bind_timeout_s=bind_timeout_s,
+            pdu_timeout_s=pdu_timeout_s,
             now=now,
         )
         self._command_length_max = command_length_max
@@ -148,6 +150,10 @@ class Session:
             message_taken = self._message_taken
         if at:
             self._timers.heard(now)
+        if at == end:
+            self._timers.whole()
+        elif at or not self._buffer:
+            self._timers.partial(now)
         self._buffer = buffer[at:]
         return events
 

@@ -1,8 +1,9 @@
 """What a session waits for, and until when: one deadline at a time, on a clock that can stand still.
 
-Four things are waited for: that the session is bound, that the peer is heard of, that our oldest
-request is answered, that our unbind is. While nobody reads the session, silence is our own doing:
-between `pause` and `resume` its clock stands still, and every deadline is as far off as before.
+Five things are waited for: that the session is bound, that the peer is heard of, that a PDU which
+it has begun is whole, that our oldest request is answered, that our unbind is. While nobody reads
+the session, silence is our own doing: between `pause` and `resume` its clock stands still, and
+every deadline is as far off as before.
 
 All times given and returned are the caller's monotonic seconds; those kept are the session's own.
 Nothing here sends, and nothing fails: `Due` says what is to be done.
@@ -32,7 +33,9 @@ class Timers:
         "_enquire_link_s",
         "_heard_at",
         "_opened_at",
+        "_partial_at",
         "_paused_at",
+        "_pdu_timeout_s",
         "_probe_timeout_s",
         "_probed_at",
         "_response_timeout_s",
@@ -46,13 +49,16 @@ class Timers:
         enquire_link_s: float,
         response_timeout_s: float,
         bind_timeout_s: float,
+        pdu_timeout_s: float,
         now: float,
     ) -> None:
         self._enquire_link_s = enquire_link_s
         self._probe_timeout_s = min(enquire_link_s, response_timeout_s)
         self._response_timeout_s = response_timeout_s
         self._bind_timeout_s = bind_timeout_s
+        self._pdu_timeout_s = pdu_timeout_s
         self._opened_at = self._heard_at = now
+        self._partial_at: float | None = None
         self._probed_at: float | None = None
         self._unbind_at: float | None = None
         self._paused_at: float | None = None
@@ -73,6 +79,10 @@ class Timers:
             dues.append(Due(self._probed_at + self._probe_timeout_s, "enquire_link unanswered"))
         elif state in states.BOUND:
             dues.append(Due(self._heard_at + self._enquire_link_s, ""))
+        if self._partial_at is not None:
+            dues.append(
+                Due(self._partial_at + self._pdu_timeout_s, "a PDU was begun and not ended")
+            )
         if oldest_at is not None:
             dues.append(Due(oldest_at + self._response_timeout_s, "a request unanswered"))
         if self._unbind_at is not None:
@@ -92,6 +102,14 @@ class Timers:
         """The peer has sent a PDU: any proves life, not only enquire_link_resp."""
         self._heard_at = self.clock(now)
         self._probed_at = None
+
+    def partial(self, now: float) -> None:
+        """A PDU has begun to arrive. More octets of it gain no time, for they prove no life."""
+        self._partial_at = self.clock(now)
+
+    def whole(self) -> None:
+        """Every PDU that began to arrive is whole."""
+        self._partial_at = None
 
     def probed(self, now: float) -> None:
         """The peer was sent an enquire_link."""

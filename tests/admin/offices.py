@@ -13,9 +13,10 @@ import trio
 from gateway.admin import client
 from gateway.admin.office import Office
 from gateway.config.load import load
-from gateway.config.schema import Config
+from gateway.config.schema import Config, Smpp
 from gateway.daemon.app import App
 from gateway.daemon.flow import now
+from gateway.ingress.smpp_server import Door, Server
 from gateway.link.link import Link
 from gateway.model import tables
 from gateway.model.records import Message
@@ -242,6 +243,7 @@ def dummy_office(**fields: Any) -> Office:
         "readers": SimpleNamespace(
             oldest=None, cleared=0, file_bytes=0, free_bytes=0, held_bytes=0
         ),
+        "server": Server(Smpp(), (), cast("Door", None)),
         "committer": SimpleNamespace(
             commits=0,
             rows=0,

@@ -2,5 +2,6 @@
 
 from tests.daemon.held import scene
 from tests.daemon.stage import module_stage, stage
+from tests.daemon.tls import pki
 
-__all__ = ["module_stage", "scene", "stage"]
+__all__ = ["module_stage", "pki", "scene", "stage"]

@@ -77,6 +77,14 @@ class HeldApp:
         """What `ctl` would be answered."""
         return ask(self.admin, verb, **arguments)
 
+    def tasks(self) -> int:
+        """How many tasks it has."""
+        assert self._token is not None
+        statistics = trio.from_thread.run_sync(
+            trio.lowlevel.current_statistics, trio_token=self._token
+        )
+        return statistics.tasks_living
+
     def drain(self) -> None:
         """As on SIGTERM."""
         assert self._token is not None
@@ -150,6 +158,16 @@ class Scene:
         self.carrier: Peer = stack.enter_context(smsc.accept())
         self.esme = self.bind()
 
+    @classmethod
+    def configured(
+        cls, config: Path, smsc: Smsc, stack: contextlib.ExitStack, **options: Any
+    ) -> "Scene":
+        """The same, with more of a configuration (`bench.gateway.configuration`)."""
+        carrier = Carrier("a", smsc.address, binds=1)
+        config.write_text(configuration([carrier], sections=STORE, **options))
+        config.chmod(0o600)
+        return cls(config, smsc, stack)
+
     def bind(self) -> Esme:
         return self.stack.enter_context(Esme(self.daemon.smpp))
 
@@ -164,7 +182,4 @@ class Scene:
 def scene(tmp_path: Path) -> Iterator[Scene]:
     with contextlib.ExitStack() as stack:
         smsc = stack.enter_context(Smsc())
-        config = tmp_path / "gateway.toml"
-        config.write_text(configuration([Carrier("a", smsc.address, binds=1)], sections=STORE))
-        config.chmod(0o600)
-        yield Scene(config, smsc, stack)
+        yield Scene.configured(tmp_path / "gateway.toml", smsc, stack)

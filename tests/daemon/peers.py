@@ -6,8 +6,10 @@ not say is not done.
 """
 
 import contextlib
+import itertools
 import select
 import socket
+import ssl
 import struct
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +24,15 @@ SLOW = "12025550110"
 HANDSET = "13105550042"
 RESET = struct.pack("ii", 1, 0)
 """SO_LINGER of a socket that is closed with RST."""
+
+
+_addresses = itertools.count(1)
+
+
+def own_address() -> str:
+    """A loopback address that nobody has used: what it fails in is held against no other test."""
+    number = next(_addresses)
+    return f"127.1.{number >> 8}.{number & 0xFF}"
 
 
 class Pdu(NamedTuple):
@@ -154,23 +165,34 @@ class Esme(Peer):
         is_bound: bool = True,
         receive_bytes: int = 0,
         send_bytes: int = 0,
+        source: str = "",
+        tls: ssl.SSLContext | None = None,
     ) -> None:
+        """`source`: the address to come from; `tls`: how to speak TLS, to `localhost`."""
         host, _, port = address.rpartition(":")
         sock = socket.socket()
         try:
+            if source:
+                sock.bind((source, 0))
             if receive_bytes:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
             if send_bytes:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_bytes)
             sock.settimeout(WAIT_S)
             sock.connect((host, int(port)))
+            if tls is not None:
+                sock = tls.wrap_socket(sock, server_hostname="localhost")
         except OSError:
             sock.close()
             raise
         super().__init__(sock)
         if is_bound:
-            answer = self.bind(bind_type, system_id, password)
-            assert wire.ESME_ROK == answer.command_status, hex(answer.command_status)
+            try:
+                answer = self.bind(bind_type, system_id, password)
+                assert wire.ESME_ROK == answer.command_status, hex(answer.command_status)
+            except BaseException:
+                self.close()
+                raise
 
     def bind(
         self, bind_type: str = "transceiver", system_id: str = "shop", password: str = "secret"
@@ -204,7 +226,8 @@ class Esme(Peer):
 class Smsc:
     """A carrier's listener. `accept` waits for the daemon's next bind and answers it."""
 
-    def __init__(self, *, receive_bytes: int = 0) -> None:
+    def __init__(self, *, receive_bytes: int = 0, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self._listener = socket.create_server(("127.0.0.1", 0))
         if receive_bytes:
             self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
@@ -236,7 +259,11 @@ class Smsc:
 
     def _accept(self) -> tuple[Peer, int]:
         self._listener.settimeout(WAIT_S)
-        peer = Peer(self._listener.accept()[0])
+        sock = self._listener.accept()[0]
+        if self._tls is not None:
+            sock.settimeout(WAIT_S)
+            sock = self._tls.wrap_socket(sock, server_side=True)
+        peer = Peer(sock)
         request = peer.receive()
         assert request.command_id in wire.BIND_COMMANDS.values()
         peer.respond(request, wire.bind_resp_body("smsc"))

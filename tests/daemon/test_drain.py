@@ -263,7 +263,7 @@ def kill_unborn(stage: Stage, gateway: GatewayProcess) -> None:
     """Starts one more, and kills it as soon as it has the store."""
     unborn = stage.run(gateway.config)
     lock = gateway.config.parent / "var" / "lock"
-    wait_until(lambda: f"{unborn.pid}\n" == lock.read_text(), "it opens the store")
+    wait_until(lambda: str(unborn.pid) == lock.read_text().strip(), "it opens the store")
     unborn.kill()
 
 

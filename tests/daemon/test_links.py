@@ -17,6 +17,7 @@ from tests.daemon.peers import (
     Esme,
     flood,
     message_id,
+    own_address,
     submit_body,
     wait_until,
 )
@@ -90,7 +91,7 @@ def gateway(module_stage: Stage, simulator: SimulatorProcess) -> Iterator[Gatewa
 def test_a_bind_that_may_not_be_is_refused_and_the_link_ends(
     gateway: GatewayProcess, bind_type: str, system_id: str, password: str, status: int
 ) -> None:
-    with Esme(gateway.smpp, is_bound=False) as esme:
+    with Esme(gateway.smpp, is_bound=False, source=own_address()) as esme:
         answer = esme.bind(bind_type, system_id, password)
 
         assert (status, b"") == (answer.command_status, answer.body)
@@ -103,9 +104,10 @@ def test_a_bind_from_an_allowed_network_is_taken(gateway: GatewayProcess) -> Non
 
 
 def test_passwords_are_never_logged(gateway: GatewayProcess) -> None:
-    with Esme(gateway.smpp, is_bound=False) as esme:
+    source = own_address()
+    with Esme(gateway.smpp, is_bound=False, source=source) as esme:
         esme.bind("transceiver", "shop", "hunter22")
-    gateway.wait_log(lambda line: "refused" in str(line["message"]), 5.0, "refusal")
+    gateway.wait_log(lambda line: f"refused at {source}" in str(line["message"]), 5.0, "refusal")
 
     assert "hunter22" not in str(gateway.log)
     assert "secret'" not in str(gateway.log)
@@ -114,7 +116,7 @@ def test_passwords_are_never_logged(gateway: GatewayProcess) -> None:
 def test_a_bind_too_many_is_refused_until_another_ends(gateway: GatewayProcess) -> None:
     with Esme(gateway.smpp, system_id="two") as first:
         with Esme(gateway.smpp, system_id="two", bind_type="receiver"):
-            with Esme(gateway.smpp, is_bound=False) as third:
+            with Esme(gateway.smpp, is_bound=False, source=own_address()) as third:
                 assert wire.ESME_RALYBND == third.bind(system_id="two").command_status
                 third.receive_end()
             message_id(first.submit(registered_delivery=0))

@@ -13,6 +13,7 @@ DEFAULTS: dict[str, Any] = {
     "enquire_link_s": 30.0,
     "response_timeout_s": 60.0,
     "bind_timeout_s": 10.0,
+    "pdu_timeout_s": 5.0,
 }
 BIND = Bind(system_id=b"shop", password=b"secret")
 

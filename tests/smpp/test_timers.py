@@ -91,7 +91,7 @@ def test_any_pdu_proves_life_after_a_probe() -> None:
 
 
 def test_half_a_pdu_proves_nothing() -> None:
-    session = bound_session("esme")
+    session = bound_session("esme", pdu_timeout_s=100.0)
     session.receive_data(ENQUIRE_LINK[:15], 20.0)
 
     assert session.next_deadline() == 30.0
@@ -181,3 +181,41 @@ def test_pauses_of_odd_lengths_leave_no_deadline_that_is_due_for_ever() -> None:
         session.on_deadline(now)
         assert session.next_deadline() > now
         session.receive_data(ENQUIRE_LINK, now)
+
+
+@pytest.mark.parametrize("role", ["esme", "smsc"])
+@pytest.mark.parametrize("cut", [1, 15])
+def test_a_pdu_that_is_begun_and_not_ended_ends_the_link(role: Role, cut: int) -> None:
+    session = bound_session(role)
+    session.receive_data(ENQUIRE_LINK[:cut], 3.0)
+
+    assert run_until(session, 100.0) == (8.0, [LinkFault("a PDU was begun and not ended", 0)])
+
+
+def test_octets_that_dribble_gain_a_pdu_no_time_and_prove_no_life() -> None:
+    session = bound_session("smsc", pdu_timeout_s=100.0)
+    for place in range(15):
+        session.receive_data(ENQUIRE_LINK[place : place + 1], 2.0 * place)
+
+    assert session.next_deadline() == 30.0
+    assert run_until(session, 1000.0) == (60.0, [LinkFault("enquire_link unanswered", 0)])
+
+
+def test_each_pdu_has_its_own_time_to_be_whole() -> None:
+    session = bound_session("smsc")
+    session.receive_data(ENQUIRE_LINK[:10], 1.0)
+    session.receive_data(ENQUIRE_LINK[10:] + ENQUIRE_LINK[:4], 5.0)
+    assert session.next_deadline() == 10.0
+
+    session.receive_data(ENQUIRE_LINK[4:], 9.0)
+
+    assert session.next_deadline() == 39.0
+
+
+def test_half_a_pdu_that_we_do_not_read_on_is_no_fault_of_the_peer() -> None:
+    session = bound_session("smsc")
+    session.receive_data(ENQUIRE_LINK[:10], 1.0)
+    session.pause(2.0)
+    session.resume(102.0)
+
+    assert session.next_deadline() == 106.0

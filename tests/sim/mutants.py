@@ -29,7 +29,6 @@ from gateway.relay import (
 )
 from gateway.relay import state as state_module
 from gateway.relay import turn as turns
-from gateway.relay.lanes import LaneState
 from gateway.throttle import day, limit, window
 from tests.sim import gateway as driver
 from tests.sim.scale import replaced
@@ -261,24 +260,24 @@ def _always_in_memory(self: lanes.Level, message: Any, turn: Any) -> None:
     self.rows += 1
 
 
-def _first_stays_first(original: Callable[..., None]) -> Callable[..., None]:
-    """A lane that has had its turn goes to the front again."""
+def _keeps_its_place(original: Callable[..., None]) -> Callable[..., None]:
+    """Who is first in line stays it, served or not."""
+
+    def step_out(state: Any, lane: Any, limit: Any, served: int) -> None:
+        assert served >= 0
+        original(state, lane, limit, 0)
+
+    return step_out
+
+
+def _without_a_line(original: Callable[..., None]) -> Callable[..., None]:
+    """Each lane waits for the time at which its own message would fit."""
 
     def wait(state: Any, route: Any, lane: Any, at: float) -> None:
-        if at in (schedule.SENT, schedule.ROOM):
-            lane.state = LaneState.READY
-            route.ready.appendleft(lane)
-        else:
-            original(state, route, lane, at)
+        lane.line = None
+        original(state, route, lane, at)
 
     return wait
-
-
-def _unsorted(state: Any) -> None:
-    """Lanes that waited for a stamp go on in the order in which they began to wait."""
-    waiting, state.unstamped = state.unstamped, []
-    for lane in waiting:
-        schedule.ready(state, lane)
 
 
 def _blind_scan(self: turns.Overlay, table: int, prefix: bytes, after: bytes, limit: int) -> Any:
@@ -390,9 +389,9 @@ MUTANTS: Final = (
         "rate",
         "limits a second start closed",
         ((window.Window, "start_closed", _nothing),),
-        1,
+        2,
     ),
-    Mutant("rate", "the use a minute is noted", ((limit.Limit, "_note", _nothing),), 1),
+    Mutant("rate", "the use a minute is noted", ((limit.Limit, "_note", _nothing),), 14),
     Mutant(
         "rate",
         "a carrier's tps",
@@ -409,26 +408,26 @@ MUTANTS: Final = (
         "use",
         "a lane is woken when its limit opens",
         ((schedule, "push_timer", _late_timer(state_module.push_timer)),),
-        1,
+        4,
     ),
     Mutant(
         "day-cap",
         "a start takes up the day's use",
         ((limit.Limit, "restore", _forgets_days(limit.Limit.restore)),),
-        1,
+        3,
     ),
-    Mutant("day-cap", "both days are charged near a border", ((day, "BORDER_S", -1.0),), 1),
+    Mutant("day-cap", "both days are charged near a border", ((day, "BORDER_S", -1.0),), 4),
     Mutant(
         "day-cap",
         "both clocks must say that a day opens",
         ((day.Days, "turn_over", _wall_alone),),
-        1,
+        8,
     ),
     Mutant(
         "day-cap",
         "a refund goes to the day that was charged",
         ((day.DayCap, "refund", _refund_newest),),
-        1,
+        4,
     ),
     Mutant(
         "day-cap",
@@ -458,7 +457,7 @@ MUTANTS: Final = (
         "expiry",
         "expiry is asked before the submit",
         ((schedule, "_serve", _timeless(schedule._serve)),),
-        1,
+        2,
     ),
     Mutant(
         "expiry",
@@ -485,7 +484,7 @@ MUTANTS: Final = (
     Mutant(
         "receipts",
         "ids are compared without zeros and case",
-        ((receipt_map.ReceiptMap, "_spelled", _nothing),),
+        ((receipt_map.ReceiptMap, "_spelled_alike", _nothing),),
         1,
     ),
     Mutant(
@@ -504,7 +503,7 @@ MUTANTS: Final = (
         "receipts",
         "what a lost link has not answered is offered again",
         ((outbox, "take_back", _dropped),),
-        1,
+        11,
     ),
     Mutant(
         "mo-delivered",
@@ -516,7 +515,7 @@ MUTANTS: Final = (
         "bounded-memory",
         "the working set is limited",
         ((lanes.Level, "append", _always_in_memory),),
-        1,
+        2,
     ),
     Mutant(
         "bounded-memory",
@@ -526,23 +525,14 @@ MUTANTS: Final = (
     ),
     Mutant(
         "fair",
-        "lanes that waited for a stamp take turns",
-        ((schedule, "stamped", _unsorted),),
+        "who was served stands at the end of the line",
+        ((schedule, "_step_out", _keeps_its_place(schedule._step_out)),),
         1,
     ),
     Mutant(
         "fair",
-        "lanes that wait for a window take turns",
-        (
-            (schedule, "_wait", _first_stays_first(schedule._wait)),
-            (schedule, "_is_full", lambda _state, _route: False),
-        ),
-        1,
-    ),
-    Mutant(
-        "fair",
-        "a long message claims the room that it needs",
-        ((limit.Limit, "claimed", property(lambda _self: 0, lambda _self, _value: None)),),
+        "lanes stand in line at a rate that is full",
+        ((schedule, "_wait", _without_a_line(schedule._wait)),),
         1,
     ),
 )

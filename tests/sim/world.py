@@ -110,7 +110,7 @@ class World:
     def _look_again(self) -> None:
         if self.gateway.ready:
             self.watch.looked(self.gateway.state)
-        self.agenda.after(LOOK_S, self._look_again)
+        self.agenda.after(LOOK_S if self.faults.is_on else 60.0, self._look_again)
 
     # The end
 

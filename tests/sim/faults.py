@@ -24,6 +24,10 @@ SLOW_S: Final = (0.05, 0.5, 1.5, 9.0)
 LATE_S: Final = (5.1, 7.2)
 """Before midnight: a commit that begins then may end behind it."""
 
+RUSH_S: Final = (14.0, 7.0, -2.0)
+RUSH_LATE_S: Final = (7.5, -2.0, -4.0, -8.0)
+"""Before midnight: when daily caps are used up; or when a late commit takes some of both days."""
+
 STORM_S: Final = (3.0, 60.0)
 HOURS_S: Final = (3600.0, -3600.0, 86400.0, -86400.0)
 AGAIN: Final = 0.3
@@ -95,7 +99,7 @@ class Faults:
         ):
             if rate:
                 self._repeat(rate, act)
-        for before_s in (14.0, 7.0, -2.0):
+        for before_s in RUSH_LATE_S if self.rates.late_commit else RUSH_S:
             self.gateway.agenda.at(self.script.midnight_s - before_s, self._rush)
 
     def end(self) -> None:

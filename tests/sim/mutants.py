@@ -433,7 +433,7 @@ MUTANTS: Final = (
         "day-cap",
         "what leaves late is charged to the day on which it leaves",
         ((day.DayCap, "_today", _not_late(day.DayCap._today)),),
-        1,
+        166,
     ),
     Mutant(
         "sent-twice-only-in-doubt",
@@ -527,12 +527,12 @@ MUTANTS: Final = (
         "fair",
         "who was served stands at the end of the line",
         ((schedule, "_step_out", _keeps_its_place(schedule._step_out)),),
-        1,
+        4,
     ),
     Mutant(
         "fair",
         "lanes stand in line at a rate that is full",
         ((schedule, "_wait", _without_a_line(schedule._wait)),),
-        1,
+        4,
     ),
 )

@@ -29,9 +29,11 @@ PROMPT_S: Final = 0.45
 USED_MIN: Final = 0.98
 """P3: of a limit a second, with a backlog and commits of up to 5 ms."""
 
-FAIR_S: Final = 20.0
-FAIR_SEGMENTS: Final = 300
-"""A lane that could go on is passed over for so long, while others on its carrier got so much."""
+FAIR_S: Final = 8.0
+FAIR_TURNS: Final = 14
+FAIR_SEGMENTS: Final = 350
+"""A lane that could go on is passed over for so long, while others on its carrier got so much: of one
+with a rate what passes in so many seconds, a turn of every other lane and a few more."""
 
 MINUTES_S: Final = 66.0
 """After a start a limit a minute counts what may have left just before it: for so long nobody can say
@@ -210,8 +212,9 @@ class Fair(Invariant):
 
     name = "fair"
 
-    def __init__(self, rate: Rate) -> None:
+    def __init__(self, rate: Rate, tps: dict[str, float]) -> None:
         self._rate = rate
+        self._most = {name: FAIR_TURNS * per_second for name, per_second in tps.items()}
         self._sent: Counter[str] = Counter()
         self._since: dict[tuple[str, str], tuple[float, int, int]] = {}
         """A lane that could go on: since when, what its carrier had got, and it itself."""
@@ -238,7 +241,9 @@ class Fair(Invariant):
             )
             if own > own_then:
                 self._since[key] = true_s, self._sent[carrier], own
-            elif true_s - since_s > FAIR_S and self._sent[carrier] - sent > FAIR_SEGMENTS:
+            elif true_s - since_s > FAIR_S and self._sent[carrier] - sent > self._most.get(
+                carrier, FAIR_SEGMENTS
+            ):
                 raise self.broken(
                     f"lane {key} waited {true_s - since_s:.0f} s, while {carrier} got "
                     f"{self._sent[carrier] - sent} segments of others"

@@ -40,7 +40,7 @@ class Watch:
         self.rate = pace.Rate(script.setup.policy.guard_s)
         self.use = pace.Use(script.calm_campaign, script.calm_per_second)
         self.days = pace.DayCap()
-        self.fair = pace.Fair(self.rate)
+        self.fair = pace.Fair(self.rate, {"a": script.tps})
         self.journal: deque[tuple[object, ...]] = deque(maxlen=JOURNAL_MAX)
         self.digest = 0
         self.seen: Counter[str] = Counter()

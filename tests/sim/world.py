@@ -33,6 +33,10 @@ LMDB_EVERY: Final = 10
 """Of so many seeds one runs on LMDB."""
 
 LOOK_S: Final = 1.0
+FLOOD: Final = 160
+FLOODED_TPS: Final = 8.0
+"""A carrier of this rate has more to do than it can: who is served, and who waits?"""
+
 SETTLE_S: Final = 100_000.0
 """All that is well must have ended by then: what was answered while our clock was a day ahead waits
 for its receipt until that day is over."""
@@ -88,6 +92,9 @@ class World:
         for carrier in self.carriers:
             carrier.calm_ends()
         self.faults.begin()
+        if self.script.tps <= FLOODED_TPS:
+            self.clients[0].backlog("CFREE01", FLOOD)
+            self.clients[2].backlog("COTHER1", FLOOD)
         self._look_again()
 
     def end(self) -> None:

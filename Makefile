@@ -3,6 +3,8 @@
 
 PYTHON ?= python3
 ARGS ?=
+MINUTES ?= 10
+HOURS ?=
 # Of `make sim`: how many seeds; DAY=1 for one run of a whole day instead.
 SEEDS ?= 1000
 DAY ?=
@@ -13,7 +15,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench format sim mutants wheel clean
+.PHONY: help demo test check sim mutants faults soak bench format wheel clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
@@ -37,14 +39,20 @@ check: $(READY) ## format, lint, types, imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(READY) ## the gateway against the bare relay
-	@$(BIN)/python -m bench $(ARGS)
-
 sim: $(READY) ## a thousand simulated gateways, on all cores: make sim SEEDS=100, make sim DAY=1
 	@$(BIN)/python -m tests.sim $(if $(DAY),--day,--seeds $(SEEDS)) $(ARGS)
 
 mutants: $(READY) ## the simulation, each guard of the gateway taken out in turn
 	@$(BIN)/python -m tests.sim --mutants $(ARGS)
+
+faults: $(READY) ## every fault at full size: 200 kills, each call failing, 2,000,000 queued; 40 minutes
+	@$(BIN)/python -m tests.faults $(ARGS)
+
+soak: $(READY) ## traffic with faults for long: make soak MINUTES=10, or HOURS=24
+	@$(BIN)/python -m tests.faults.soak --minutes $(if $(HOURS),$$(( $(HOURS) * 60 )),$(MINUTES)) $(ARGS)
+
+bench: $(READY) ## the gateway against the bare relay
+	@$(BIN)/python -m bench $(ARGS)
 
 format: $(READY) ## rewrite the code as the checks want it
 	$(BIN)/ruff format .

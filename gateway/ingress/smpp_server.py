@@ -185,7 +185,11 @@ class Server:
         """One connection, from its socket to its end."""
         opened_at = trio.current_time()
         try:
-            prepare(sock)
+            try:
+                prepare(sock)
+            except OSError:  # gone already
+                sock.close()
+                return
             peer = peer_name(sock)
             transport: Transport | None = Plain(sock)
             if context is not None:

@@ -12,8 +12,11 @@
     inbound    the same, by when it came
     usage      of a campaign that is gone from the registry, when no limit can need it: dropped
 
-It walks each table from front to end, BITE rows a call, and begins again every PASS_S. It rides in
-ordinary turns, so it never holds up traffic for longer than a bite.
+It walks each table from front to end, BITE rows a call, and begins again every PASS_S. Where rows
+stand in the order of their arrival it ends at the first that is too young, or it would never catch
+up with traffic; and it leaves a long table after VISIT bites, to go on there in the next round, so
+that no table waits for another's end. It rides in ordinary turns: it never holds up traffic for
+longer than a bite.
 """
 
 from typing import Final
@@ -35,6 +38,12 @@ BITE: Final = 500
 REST_S: Final = 0.05
 """Between two bites: at most a twentieth of the time goes to the sweep."""
 
+BUSY_REST_S: Final = REST_S / 4
+"""The same while most of what it looks at is due: 40,000 rows a second, more than traffic leaves."""
+
+VISIT: Final = 100
+"""Bites in one table before the next has its turn: 5 s, 50,000 rows."""
+
 PASS_S: Final = 10.0
 """Between two walks over everything: how late an expiry may be noticed in a lane that stands."""
 
@@ -53,30 +62,74 @@ RUN_MARGIN_S: Final = 3600.0
 
 
 class Sweep:
-    """Where the walk is."""
+    """Where the walk is: a place in each table, and how long it has been in this one."""
 
-    __slots__ = ("_after", "_place", "due_at")
+    __slots__ = ("_after", "_bites", "_is_whole", "_place", "due_at")
 
     def __init__(self) -> None:
         self.due_at = 0.0
         self._place = 0
-        self._after = b""
+        self._after = [b""] * len(_WALK)
+        self._bites = 0
+        self._is_whole = True
+        """Whether each table of this round was walked to its end."""
 
     def step(self, state: State, now: Now) -> None:
         """One bite, if it is due."""
         if now.monotonic < self.due_at:
             return
-        table, look = _WALK[self._place]
-        rows = state.view.scan(table, b"", self._after, BITE)
+        place = self._place
+        table, look, is_young = _WALK[place]
+        rows = state.view.scan(table, b"", self._after[place], BITE)
+        if rows and is_young(state, *rows[0], now):
+            rows = []
+        writes = state.machine.open.writes[table]
+        before = len(writes)
         for key, row in rows:
             look(state, key, row, now)
-        if len(rows) == BITE:
-            self._after = rows[-1][0]
-            self.due_at = now.monotonic + REST_S
-            return
-        self._after = b""
+        is_at_end = len(rows) < BITE
+        self._after[place] = b"" if is_at_end else rows[-1][0]
+        self._bites += 1
+        if is_at_end or self._bites == VISIT:
+            self._is_whole = self._is_whole and is_at_end
+            self._go_on(now)
+        else:
+            is_busy = len(writes) - before > BITE // 2
+            self.due_at = now.monotonic + (BUSY_REST_S if is_busy else REST_S)
+
+    def _go_on(self, now: Now) -> None:
+        """To the next table; behind the last one it rests, unless it has left something out."""
+        self._bites = 0
         self._place = (self._place + 1) % len(_WALK)
-        self.due_at = now.monotonic + (REST_S if self._place else PASS_S)
+        is_done = self._place == 0 and self._is_whole
+        self.due_at = now.monotonic + (PASS_S if is_done else REST_S)
+        if self._place == 0:
+            self._is_whole = True
+
+
+def _never(_state: State, _key: bytes, _row: bytes, _now: Now) -> bool:
+    """Rows that stand in no order of time are all looked at."""
+    return False
+
+
+def _arrived_after(state: State, key: bytes, moment: float) -> bool:
+    """Whether this message, and so every one behind it, was accepted later than that."""
+    row = state.view.get(tables.MESSAGE, key)
+    return row is not None and records.decode_message(row).accepted_at > moment
+
+
+def _final_is_young(state: State, key: bytes, _row: bytes, now: Now) -> bool:
+    """Nothing ends before it was accepted."""
+    return _arrived_after(state, key, now.wall - state.policy.text_keep_s)
+
+
+def _awaiting_is_young(state: State, key: bytes, _row: bytes, now: Now) -> bool:
+    timeouts = [carrier.receipt_timeout_s for carrier in state.carriers.values()]
+    return _arrived_after(state, key, now.wall - min(timeouts, default=FORMER_TIMEOUT_S))
+
+
+def _inbound_is_young(state: State, _key: bytes, row: bytes, now: Now) -> bool:
+    return records.decode_inbound(row).received_at > now.wall - state.policy.text_keep_s
 
 
 def _queue(state: State, key: bytes, row: bytes, now: Now) -> None:
@@ -219,14 +272,14 @@ def _usage(state: State, key: bytes, row: bytes, now: Now) -> None:
 
 
 _WALK: Final = (
-    (tables.QUEUE, _queue),
-    (tables.PARKED, parked.expire_if_due),
-    (tables.AWAITING, _awaiting),
-    (tables.RUN, _run),
-    (tables.LATE, _late),
-    (tables.ORPHAN, _orphan),
-    (tables.OUTBOX, _outbox),
-    (tables.FINAL, _final),
-    (tables.INBOUND, _inbound),
-    (tables.USAGE, _usage),
+    (tables.QUEUE, _queue, _never),
+    (tables.PARKED, parked.expire_if_due, _never),
+    (tables.AWAITING, _awaiting, _awaiting_is_young),
+    (tables.RUN, _run, _never),
+    (tables.LATE, _late, _never),
+    (tables.ORPHAN, _orphan, _never),
+    (tables.OUTBOX, _outbox, _never),
+    (tables.FINAL, _final, _final_is_young),
+    (tables.INBOUND, _inbound, _inbound_is_young),
+    (tables.USAGE, _usage, _never),
 )

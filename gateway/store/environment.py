@@ -33,7 +33,11 @@ SYNC: Final = True
 it. Its test turns it off, and has to fail then."""
 
 SCHEMA_KEY: Final = b"schema"
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
+"""2 added the tables run, late and due. A release that knows nothing of them must not open the store:
+what is held until a moment would be held for ever."""
+UPGRADED: Final = frozenset((1,))
+"""Schemas that become this one by its number alone: the tables that are new are empty."""
 
 READERS_MAX: Final = 64
 """Our own snapshot, the audit, a backup, and who looks at the file from outside."""
@@ -223,7 +227,10 @@ def _fill_new(path: Path, map_size_bytes: int) -> None:
 def _check_schema(environment: lmdb.Environment, meta: Any) -> None:
     with environment.begin() as txn:
         version = int.from_bytes(txn.get(SCHEMA_KEY, b"", db=meta), "big")
-    if version != SCHEMA_VERSION:
+    if version in UPGRADED:
+        with environment.begin(write=True) as txn:
+            txn.put(SCHEMA_KEY, SCHEMA_VERSION.to_bytes(4, "big"), db=meta)
+    elif version != SCHEMA_VERSION:
         raise StoreError(
             f"the store has schema version {version}, this release reads {SCHEMA_VERSION}: "
             "run the release that wrote it"

@@ -63,7 +63,7 @@ class Readers:
         self._since = {row: self._since.get(row, monotonic) for row in behind}
         self.oldest = None
         if behind:
-            row = min(behind, key=lambda row: int(row[2]))
+            row = min(behind, key=lambda row: (self._since[row], int(row[2])))
             self.oldest = Reader(int(row[0]), monotonic - self._since[row], last - int(row[2]))
 
     def _measure(self) -> None:

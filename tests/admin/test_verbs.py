@@ -336,7 +336,7 @@ async def test_the_oldest_message_of_a_lane_that_is_only_on_disk_is_found(tmp_pa
     async with running(tmp_path) as app:
         await submit(app, 3)
         (lane,) = app.state.lanes.values()
-        app.core.tick = lambda now: None  # type: ignore[method-assign]  # it would bring them back
+        app.core.tick = lambda _now: None  # type: ignore[method-assign, assignment]  # it would bring them back
         for level in lane.levels:
             level.rewind()
 

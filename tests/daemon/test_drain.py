@@ -88,6 +88,57 @@ def test_a_client_whose_message_is_on_its_way_to_the_disk_hears_of_it_before_it_
         assert 1 == daemon.ask("status")["accepted"], "what came later was not read"
 
 
+def test_a_client_is_heard_while_the_daemon_drains_but_what_it_submits_is_not_taken(
+    scene: Scene,
+) -> None:
+    scene.daemon.hold()
+    first = scene.esme.submit_nowait(1)
+    scene.daemon.wait_held()
+    scene.daemon.drain()
+    wait_until(lambda: scene.daemon.ask("status")["phase"] == "draining", "it drains")
+
+    scene.esme.settle()
+    scene.esme.submit_nowait(2)
+    scene.esme.settle()
+
+    scene.daemon.release()
+    assert (wire.SUBMIT_SM_RESP, 0, first) == scene.esme.receive()[:3]
+    request = scene.carrier.receive_a(wire.SUBMIT_SM)
+    scene.esme.settle()
+    scene.carrier.respond(request, b"id1\0")
+    scene.carrier.respond(scene.carrier.receive_a(wire.UNBIND))
+    assert wire.UNBIND == scene.esme.receive_a(wire.UNBIND).command_id
+    scene.esme.receive_end()
+    assert scene.daemon.fault() is None
+    with HeldApp(scene.config) as daemon:
+        assert 1 == daemon.ask("status")["accepted"]
+
+
+def test_a_client_that_talks_on_to_the_end_of_a_drain_still_reads_all_its_answers(
+    scene: Scene,
+) -> None:
+    # Octets that nobody reads any more turn a close into a reset, and a reset eats the answers.
+    count = 500
+    scene.carrier.close()
+    scene.smsc.close()
+    scene.daemon.hold()
+    numbers = [scene.esme.submit_nowait(token) for token in range(count)]
+    scene.daemon.wait_held()
+    scene.esme.settle()
+    scene.daemon.drain()
+    wait_until(lambda: scene.daemon.ask("status")["phase"] == "draining", "it drains")
+    for token in range(3 * count):
+        scene.esme.submit_nowait(token)
+    scene.daemon.release()
+    scene.daemon.fault()
+
+    answers = scene.esme.receive_many(wire.SUBMIT_SM_RESP, count)
+
+    assert numbers == [answer.sequence_number for answer in answers]
+    assert wire.UNBIND == scene.esme.receive().command_id
+    scene.esme.receive_end()
+
+
 def test_a_drain_waits_for_the_carriers_answers_and_takes_nothing_new_to_them(
     stage: Stage,
 ) -> None:

@@ -180,9 +180,10 @@ def test_a_carrier_that_falls_silent_is_found_within_two_intervals_and_its_windo
 def test_a_carrier_that_is_stopped_in_its_tracks_harms_no_other(stage: Stage) -> None:
     a, b = stage.simulator(), stage.simulator()
     gateway = stage.gateway(
-        [Carrier("a", a.address, more="enquire_link_s = 0.4"), Carrier("b", b.address)]
+        # One bind: what is sent again over a second one that is dead too is in doubt for good.
+        [Carrier("a", a.address, binds=1, more="enquire_link_s = 0.4"), Carrier("b", b.address)]
     )
-    bound(a, 2)
+    bound(a, 1)
     bound(b, 2)
     esme = stage.esme(gateway)
     a.signal(signal.SIGSTOP)

@@ -1,14 +1,25 @@
 """A disk that fills up: it stops accepting before it runs out, and finishes what it has accepted."""
 
+import time
 from pathlib import Path
 
+from bench import wire
 from bench.gateway import Carrier, configuration, free_port
 from bench.ledger import Tally, read_acked
 from bench.process import SimulatorProcess, run_load_process
+from tests.daemon.peers import Esme
 from tests.daemon.stage import REGISTRY, STRICT, Stage, audit, quiet, wait_settled
 
 COUNT = 50_000
+REFUSED_MAX_S = 0.1
 SMALL = "[store]\nmap_size_bytes = 16777216\nreserve_bytes = 1048576\n"
+
+
+def refused_s(esme: Esme) -> float:
+    """How long one more message takes to be refused."""
+    began = time.monotonic()
+    assert wire.ESME_RMSGQFUL == esme.submit().command_status
+    return time.monotonic() - began
 
 
 def test_a_full_store_refuses_more_and_loses_nothing_of_what_it_has(
@@ -32,6 +43,7 @@ def test_a_full_store_refuses_more_and_loses_nothing_of_what_it_has(
     assert {"0x00000014": COUNT - summary["ok"]} == summary["errors"]
     assert 0 < summary["ok"] < COUNT
     assert "plenty" != gateway.ask("status")["room"]
+    assert refused_s(stage.esme(gateway)) <= REFUSED_MAX_S
     gateway.kill()
     gateway = stage.start(config)
     assert summary["ok"] == gateway.ask("status")["messages"]["queued"]

@@ -27,10 +27,9 @@ def test_over_three_weeks_rows_and_file_reach_a_plateau(
         counts, sizes = [], []
         for _ in range(DAYS):
             weeks.day()
-            counts.append(weeks.disk.counts())
+            counts.append(weeks.counts())
             sizes.append(weeks.readers.file_bytes)
         totals = weeks.world.state.totals
-        weeks.disk.close()
 
     note(
         "three weeks of traffic",

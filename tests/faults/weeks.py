@@ -51,9 +51,6 @@ class LmdbDisk(Disk):
         self._environment = environment
         self._snapshot = Snapshot(environment)
 
-    def close(self) -> None:
-        self._snapshot.close()
-
     def commit(self, writes: tables.Rows) -> None:
         with self._environment.lmdb.begin(write=True) as txn:
             write_rows(txn, self._environment.tables, writes)
@@ -79,6 +76,31 @@ class LmdbDisk(Disk):
             for at in range(0, len(row), ids.KEY_LENGTH):
                 yield ids.from_key(row[at : at + ids.KEY_LENGTH])
 
+
+class StoredWorld(World):
+    """The simulated gateway, its disk a real store."""
+
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+        super().__init__(SETUP, audited=False)
+
+    def new_disk(self) -> LmdbDisk:
+        return LmdbDisk(self._environment)
+
+
+class Weeks:
+    """Traffic at a steady rate, an hour at a time."""
+
+    def __init__(self, environment: Environment, *, per_hour: int) -> None:
+        self.world = StoredWorld(environment)
+        self._environment = environment
+        self.readers = Readers(environment)
+        self.per_hour = per_hour
+        self._day = 0
+        self.shop = self.world.connect()
+        self.sender = self.world.connect("sender", receives=False)
+        self.link = self.world.bind(window=10_000)
+
     def counts(self) -> dict[str, int]:
         """Rows by table."""
         with self._environment.lmdb.begin() as txn:
@@ -86,20 +108,6 @@ class LmdbDisk(Disk):
                 name: txn.stat(table)["entries"]
                 for name, table in zip(tables.NAMES, self._environment.tables, strict=True)
             }
-
-
-class Weeks:
-    """Traffic at a steady rate, an hour at a time."""
-
-    def __init__(self, environment: Environment, *, per_hour: int) -> None:
-        self.disk = LmdbDisk(environment)
-        self.world = World(SETUP, audited=False, disk=self.disk)
-        self.readers = Readers(environment)
-        self.per_hour = per_hour
-        self._day = 0
-        self.shop = self.world.connect()
-        self.sender = self.world.connect("sender", receives=False)
-        self.link = self.world.bind(window=10_000)
 
     def day(self) -> None:
         """24 hours, the last day's campaign gone and a new one come."""

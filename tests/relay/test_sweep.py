@@ -8,7 +8,7 @@ from gateway.model import ids, records, tables
 from gateway.registry.importer import parse
 from gateway.relay import sweep
 from gateway.relay.state import Policy
-from gateway.relay.sweep import PASS_S, REST_S
+from gateway.relay.sweep import BUSY_REST_S, PASS_S, REST_S
 from gateway.smpp import consts
 from tests.relay.setups import (
     DAY_S,
@@ -347,8 +347,82 @@ def test_it_takes_a_bite_at_a_time_and_rests_in_between(monkeypatch: pytest.Monk
         world.tick()  # too early
         world.pass_time(REST_S)
 
-    before = [table for table, _ in sweep._WALK].index(tables.ORPHAN)
+    before = [table for table, _, _ in sweep._WALK].index(tables.ORPHAN)
     assert [8] * before + [5, 2, 0] == left[: before + 3]
+
+
+def test_it_rests_less_while_most_of_what_it_finds_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep, "BITE", 3)
+    world = World()
+    link = world.bind()
+    for place in range(6):
+        world.receipt(link, b"%d" % place)
+    world.pass_time(HOUR_S - 60.0)
+    for place in range(6, 12):
+        world.receipt(link, b"%d" % place)
+    world.pass_time(60.0)
+    rests = []
+    for _ in range(WALK):
+        began = world.clock.monotonic
+        world.tick()
+        rests.append(round(world.core.sweep.due_at - began, 6))
+        world.pass_time(rests[-1])
+
+    busy = rests.index(BUSY_REST_S)
+    assert [BUSY_REST_S, BUSY_REST_S, REST_S, REST_S] == rests[busy : busy + 4]
+
+
+def test_a_long_table_is_left_for_the_others_and_gone_on_with_where_it_was(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sweep, "BITE", 2)
+    monkeypatch.setattr(sweep, "VISIT", 2)
+    world = World()
+    client = world.connect()
+    link = world.bind(window=20)
+    world.receipt(link, b"orphan")
+    world.unbind(link)
+    kept = [world.accepted(client, validity=b"000010000000000R") for _ in range(7)]
+    late = [world.accepted(client, validity=b"000000000100000R") for _ in range(2)]
+    world.tick(2 * HOUR_S)
+    seen = []
+    for _ in range(3 * WALK):
+        world.tick(REST_S)
+        queued = len(world.disk.rows[tables.QUEUE])
+        seen.append((queued, len(world.disk.rows[tables.ORPHAN])))
+
+    # The orphan goes while the queue is not walked to its end yet, and the queue is, all the same.
+    assert (9, 0) in seen
+    assert (7, 0) == seen[-1]
+    assert ["queued"] * 7 + ["expired"] * 2 == [world.state_of(one) for one in kept + late]
+
+
+def test_a_walk_over_what_has_ended_stops_where_all_of_it_is_too_young(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Else it runs after the end of a table that grows as fast as it walks.
+    monkeypatch.setattr(sweep, "BITE", 2)
+    policy = Policy(text_keep_s=DAY_S, record_keep_s=2 * DAY_S)
+    world = World(Setup(policy=policy))
+    old = [ended(world) for _ in range(3)]
+    world.pass_time(1.5 * DAY_S)
+    young = [ended(world) for _ in range(5)]
+    scanned: list[bytes] = []
+    scan = world.disk.scan
+
+    def noted(table: int, prefix: bytes, after: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        rows = scan(table, prefix, after, limit)
+        if table == tables.FINAL:
+            scanned.extend(key for key, _ in rows)
+        return rows
+
+    monkeypatch.setattr(world.disk, "scan", noted)
+    for _ in range(WALK + 2):
+        world.tick(REST_S)
+
+    assert [b"", b"", b""] == [world.message(one).body for one in old]
+    assert all(world.message(one).body for one in young)
+    assert [ids.to_key(one) for one in (*old, *young[:3])] == scanned
 
 
 def test_it_begins_again_after_a_pause() -> None:

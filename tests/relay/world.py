@@ -54,15 +54,10 @@ class World:
     """One gateway and all around it."""
 
     def __init__(
-        self,
-        setup: Setup | None = None,
-        *,
-        audited: bool = True,
-        rebuilds: bool = True,
-        disk: Disk | None = None,
+        self, setup: Setup | None = None, *, audited: bool = True, rebuilds: bool = True
     ) -> None:
         self.setup = Setup() if setup is None else setup
-        self.disk = Disk() if disk is None else disk
+        self.disk = self.new_disk()
         self.clock = Clock(1_000.0, WALL)
         self.sent: list[Sent] = []
         self.audited = audited
@@ -75,6 +70,10 @@ class World:
         self._carrier_ids = itertools.count(0xA001)
         self.start()
         self.register(self.setup.registry)
+
+    def new_disk(self) -> Disk:
+        """What it writes to."""
+        return Disk()
 
     # The gateway
 

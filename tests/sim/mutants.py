@@ -416,7 +416,7 @@ MUTANTS: Final = (
         ((limit.Limit, "restore", _forgets_days(limit.Limit.restore)),),
         3,
     ),
-    Mutant("day-cap", "both days are charged near a border", ((day, "BORDER_S", -1.0),), 4),
+    Mutant("day-cap", "both days are charged near a border", ((day, "BORDER_S", -1.0),), 2),
     Mutant(
         "day-cap",
         "both clocks must say that a day opens",
@@ -427,7 +427,7 @@ MUTANTS: Final = (
         "day-cap",
         "a refund goes to the day that was charged",
         ((day.DayCap, "refund", _refund_newest),),
-        4,
+        19,
     ),
     Mutant(
         "day-cap",

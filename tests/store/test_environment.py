@@ -188,6 +188,25 @@ def test_a_new_store_has_this_releases_schema(tmp_path: Path) -> None:
         assert {SCHEMA_KEY: SCHEMA_VERSION.to_bytes(4, "big")} == all_rows(store, tables.META)
 
 
+def test_a_store_of_the_first_release_becomes_one_of_this_and_keeps_its_rows(
+    tmp_path: Path,
+) -> None:
+    old = tables.NAMES[: tables.RUN]
+    environment = lmdb.open(str(tmp_path / DATA_FILE), subdir=False, max_dbs=len(old))
+    databases = {name: environment.open_db(name.encode()) for name in old}
+    with environment.begin(write=True) as txn:
+        txn.put(SCHEMA_KEY, (1).to_bytes(4, "big"), db=databases["meta"])
+        txn.put(b"key", b"row", db=databases["message"])
+    environment.close()
+
+    for _ in range(2):
+        with opened(tmp_path) as store:
+            assert {b"key": b"row"} == all_rows(store, tables.MESSAGE)
+            assert {} == all_rows(store, tables.DUE)
+            row = all_rows(store, tables.META)[SCHEMA_KEY]
+            assert SCHEMA_VERSION == int.from_bytes(row, "big")
+
+
 @pytest.mark.parametrize("version", [0, SCHEMA_VERSION + 1])
 def test_a_store_of_another_release_is_refused_and_left_as_it_is(
     tmp_path: Path, version: int

@@ -1,43 +1,13 @@
 """Who reads the store: the dead are cleared, the old are seen, and what they cost is measured."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 from gateway.model import tables
 from gateway.store.environment import Environment
-from gateway.store.folder import DATA_FILE
 from gateway.store.readers import Reader, Readers
 from gateway.store.snapshot import Snapshot
-from tests.store.stores import opened, put
-
-READ_AND_WAIT = """
-import sys, lmdb
-environment = lmdb.open(sys.argv[1], subdir=False, readonly=True)
-txn = environment.begin()
-print("reading", flush=True)
-sys.stdin.read()
-"""
-
-
-def reader(data_dir: Path) -> "subprocess.Popen[str]":
-    """Somebody else's process, in the middle of a read."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", READ_AND_WAIT, str(data_dir / DATA_FILE)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    assert "reading\n" == process.stdout.readline()
-    return process
-
-
-def end(process: "subprocess.Popen[str]") -> None:
-    """Kill -9, in the middle of its read."""
-    process.kill()
-    process.communicate()
+from tests.store.stores import end, opened, put, reader
 
 
 def churn(store: Environment, turns: int) -> None:

@@ -19,7 +19,7 @@ from gateway.store.readers import OLD_S, Reader, Readers
 
 log = logging.getLogger(__name__)
 
-SILENT_S: Final = 15.0
+SILENT_S: Final = 5.0
 """Carriers answer in well under a second: one that takes so long has a fault, and its lanes stand."""
 
 NAMED_MAX: Final = 5

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.model import ids, tables
-from gateway.relay import rebuild, receipt_map, receipts, runs
+from gateway.relay import receipt_map, runs
 from gateway.relay.receipt_map import Mode, ReceiptMap, fold
 from gateway.smpp import consts
 from gateway.smpp.codec import encode_sm
@@ -347,6 +347,58 @@ def test_a_receipt_that_comes_twice_for_what_left_memory_is_known_as_such() -> N
     assert ("delivered", 1) == (world.state_of(message_id), world.state.counters.repeated)
 
 
+def test_what_has_its_receipt_on_the_way_to_a_run_is_forgotten_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in (("RECENT_MAX", 0), ("OLD_MAX", 0), ("SPILL", 1)):
+        monkeypatch.setattr(receipt_map, name, value)
+    monkeypatch.setattr(runs, "RUN", 4)
+    world, client, link = gateway()
+    messages = {}
+    for place in range(12):
+        carrier_id = b"%d" % place
+        messages[carrier_id] = submitted(world, client, link, carrier_id)
+        if place % 3 == 1:  # what was collected last, and is not written yet
+            world.receipt(link, carrier_id)
+            world.settle()
+    found = world.state.carriers["carrier-a"].receipts
+    assert found.runs.moments
+    for carrier_id in messages:
+        world.receipt(link, carrier_id)
+    world.settle()
+
+    assert {"delivered"} == {world.state_of(one) for one in messages.values()}
+    assert 0 == found.awaited
+
+
+@pytest.mark.usefixtures("_tiny")
+def test_old_ids_that_had_their_receipts_are_passed_over() -> None:
+    world, client, link = gateway()
+    found = world.state.carriers["carrier-a"].receipts
+    for place in range(3):
+        submitted(world, client, link, b"%d" % place)
+    world.receipt(link, b"1")
+    world.settle()
+    for place in range(3, 12):
+        submitted(world, client, link, b"%d" % place)
+        world.receipt(link, b"%d" % place)
+        world.settle()
+
+    assert 2 == found.awaited
+
+
+@pytest.mark.usefixtures("_tiny")
+def test_an_id_that_is_given_out_twice_in_a_row_is_kept_once() -> None:
+    world, client, link = gateway()
+    first, second = (submitted(world, client, link, b"same") for _ in range(2))
+    submitted(world, client, link, b"other")
+    submitted(world, client, link, b"another")
+    world.receipt(link, b"same")
+    world.settle()
+
+    assert ["submitted", "delivered"] == [world.state_of(one) for one in (first, second)]
+
+
 @pytest.mark.usefixtures("_tiny")
 def test_a_run_goes_when_all_of_it_is_over() -> None:
     world, client, link = gateway()
@@ -433,129 +485,3 @@ def test_an_entry_is_looked_for_at_its_own_places_only() -> None:
     row = b"\1" * 8 + b"\2" * 4 + digest + b"\3" * 12 + digest + (9).to_bytes(8, "big")
 
     assert [9] == list(runs._entries(row, digest))
-
-
-# Orphans
-
-
-def test_orphans_that_are_on_disk_only_find_their_messages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(receipts, "ORPHANS_MAX", 2)
-    world, client, link = gateway()
-    for place in range(6):
-        world.receipt(link, b"%d" % place)
-    world.receipt(link, b"1")  # comes again, into memory
-    world.settle()
-    carrier = world.state.carriers["carrier-a"]
-    assert (2, 4) == (len(carrier.orphans), carrier.orphans_unloaded)
-    world.crash()
-    carrier = world.state.carriers["carrier-a"]
-    assert (2, 4) == (len(carrier.orphans), carrier.orphans_unloaded)
-    client, link = world.connect(), world.bind()
-    messages = [submitted(world, client, link, b"%d" % place) for place in range(8)]
-
-    assert ["delivered"] * 6 + ["submitted"] * 2 == [world.state_of(one) for one in messages]
-    assert ({}, {}, 0) == (
-        carrier.orphans,
-        world.disk.rows[tables.ORPHAN],
-        carrier.orphans_unloaded,
-    )
-
-
-def test_orphans_that_are_on_disk_only_are_swept_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(receipts, "ORPHANS_MAX", 2)
-    world, _, link = gateway()
-    for place in range(6):
-        world.receipt(link, b"%d" % place)
-    world.tick(2 * HOUR_S)
-    walk(world)
-    carrier = world.state.carriers["carrier-a"]
-
-    assert ({}, {}, 0) == (
-        carrier.orphans,
-        world.disk.rows[tables.ORPHAN],
-        carrier.orphans_unloaded,
-    )
-
-
-def test_an_orphan_that_could_be_two_messages_stays_one() -> None:
-    world, client, link = gateway()
-    world.receipt(link, b"AB")
-    first = submitted(world, client, link, b"zz")
-    for one in (b"aB", b"Ab"):
-        message = world.accepted(client)
-        message_row = next(m for m in link.unanswered.values() if m.id == message)
-        world.state.carriers["carrier-a"].receipts.put(one, message_row)
-    receipts.match_orphan(world.state, world.state.carriers["carrier-a"], b"Ab", world.now)
-    world.settle()
-
-    assert "submitted" == world.state_of(first)
-    assert 1 == len(world.disk.rows[tables.ORPHAN])
-
-
-def test_an_orphan_whose_message_has_ended_since_is_one_that_comes_twice() -> None:
-    world, client, link = gateway(rebuilds=False)
-    submitted(world, client, link, b"Ab")
-    for carrier_id in (b"aB", b"Ab"):  # nobody knows yet whether the first is this message
-        world.receipt(link, carrier_id)
-    world.settle()
-    assert 1 == len(world.disk.rows[tables.ORPHAN])
-    world.run(1.0)
-
-    assert (1, {}) == (world.state.counters.repeated, world.disk.rows[tables.ORPHAN])
-    assert [consts.DELIVERED] == [one.state for one in client.receipts()]
-
-
-# After a start
-
-
-def test_a_receipt_that_comes_before_its_row_was_read_finds_it_then(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(rebuild, "BITE", 4)
-    world, client, link = gateway(rebuilds=False)
-    messages = [submitted(world, client, link, b"%d" % place) for place in range(10)]
-    world.crash()
-    client, link = world.connect(), world.bind()
-    world.receipt(link, b"9")
-    world.receipt(link, b"0")
-    world.settle()
-    assert {"submitted"} == {world.state_of(one) for one in messages}
-    newer = submitted(world, client, link, b"newer")
-    bites = 0
-    while not world.core.rebuild.is_done:
-        world.tick(rebuild.REST_S)
-        bites += 1
-    assert 4 == bites  # three of what waits, one of orphans
-
-    assert "delivered" == world.state_of(messages[0]) == world.state_of(messages[9])
-    assert 9 == world.state.carriers["carrier-a"].receipts.awaited  # eight old ones, the newer
-    world.receipt(link, b"newer")
-    world.settle()
-    assert "delivered" == world.state_of(newer)
-
-
-def test_an_orphan_of_a_carrier_that_is_not_configured_any_more_stays_one() -> None:
-    world, _, link = gateway()
-    world.receipt(link, b"1")
-    world.settle()
-    world.crash(Setup(carriers=(Smsc("other"),), routes=()))
-
-    assert 1 == len(world.disk.rows[tables.ORPHAN])
-
-
-def test_what_was_answered_since_the_start_is_not_read_again() -> None:
-    world, client, link = gateway(rebuilds=False)
-    message_id = world.accepted(client)
-    waiting = world.accepted(client)
-    world.unbind(link)
-    world.crash()
-    client, link = world.connect(), world.bind()
-    world.settle()
-    for one in (message_id, waiting):
-        world.respond(link, one, carrier_id=b"%d" % one)
-    world.receipt(link, b"%d" % message_id)
-    world.settle()
-    world.run(1.0)
-
-    assert world.core.rebuild.is_done
-    assert 1 == world.state.carriers["carrier-a"].receipts.awaited

@@ -244,6 +244,34 @@ def test_the_text_of_a_handsets_message_goes_after_a_week_and_its_numbers_stay()
     assert commits == world.disk.commits  # once
 
 
+def test_of_handsets_messages_only_the_old_lose_their_text() -> None:
+    world = World()
+    client, link = world.connect(), world.bind()
+    world.inbound(link, NUMBER, b"old")
+    world.settle()
+    world.tick(6 * DAY_S)
+    world.inbound(link, NUMBER, b"young")
+    world.settle()
+    world.acknowledge(client)
+    world.tick(2 * DAY_S)
+    walk(world)
+    rows = [records.decode_inbound(row) for row in world.disk.rows[tables.INBOUND].values()]
+
+    assert [False, True] == [bool(row.body) for row in rows]
+
+
+def test_a_handsets_message_that_cannot_be_read_loses_its_text_too() -> None:
+    world = World()
+    row = records.Inbound("shop", "carrier-a", world.clock.wall, b"no submit_sm at all")
+    world.machine.open.writes[tables.INBOUND][ids.to_key(1)] = records.encode(row)
+    world.settle()
+    world.tick(8 * DAY_S)
+    walk(world)
+    (left,) = [records.decode_inbound(row) for row in world.disk.rows[tables.INBOUND].values()]
+
+    assert (b"", b"") == (left.body, left.source)
+
+
 def test_a_handsets_message_whose_text_has_gone_is_not_delivered_any_more() -> None:
     policy = Policy(text_keep_s=DAY_S, record_keep_s=90 * DAY_S, undelivered_keep_s=3 * DAY_S)
     world = World(Setup(policy=policy))

@@ -18,7 +18,7 @@ from tests.sim.world import Result, World, verdict
 
 HOUR_S: Final = 3600.0
 DAY_S: Final = 24 * HOUR_S
-PER_SECOND: Final = 5.0
+PER_SECOND: Final = 6.5
 """On average over the day; a fifth is refused: for its sender, or while its campaign is suspended."""
 
 CAP: Final = 15_000

@@ -105,6 +105,7 @@ class Faults:
     def end(self) -> None:
         """All is well from here on, but for what has happened already."""
         self.is_on = False
+        self.gateway.watch.expiry.clock(self.gateway.clock.wall)
         if not self.script.has_spare and self.gateway.ready:
             self._crash()  # its configuration names every carrier again
         self.gateway.clock.set(0.0)

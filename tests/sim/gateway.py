@@ -34,6 +34,9 @@ LOOP_S: Final = 0.00005
 TURN_EVENTS_MAX: Final = 60
 """Clients are not read beyond (`limits.turn_events`, scaled down)."""
 
+RESERVE_S: Final = 5.0
+"""Until the reserve that a commit has opened can be laid back."""
+
 BINDS: Final = 3
 """Of each carrier: two that send and receive, one that only receives."""
 
@@ -156,6 +159,7 @@ class Gateway:
         elif self.faults.commit_fails():
             self.watch.note("commit failed")
             self.room = "low"
+            self.agenda.after(RESERVE_S, lambda: self.set_room("plenty"))
             self._later("commit", self.faults.commit_s(), lambda: self._commit_turn(turn))
         else:
             self._commit(turn)

@@ -280,11 +280,6 @@ def _without_a_line(original: Callable[..., None]) -> Callable[..., None]:
     return wait
 
 
-def _blind_scan(self: turns.Overlay, table: int, prefix: bytes, after: bytes, limit: int) -> Any:
-    """The core does not see what it has written itself, when it walks."""
-    return self._below.scan(table, prefix, after, limit)
-
-
 def _undercounted(original: Callable[..., None]) -> Callable[..., None]:
     """A client's queue is counted up and never down."""
 
@@ -368,10 +363,7 @@ MUTANTS: Final = (
         1,
     ),
     Mutant(
-        "counts",
-        "a refill sees what is not committed yet",
-        ((turns.Overlay, "scan", _blind_scan),),
-        1,
+        "nothing-lost", "what waits in a lane has a row", ((lanes.Level, "_write", _nothing),), 1
     ),
     Mutant(
         "rate",

@@ -46,6 +46,9 @@ class Watch:
         self.seen: Counter[str] = Counter()
         """How often each kind of thing happened."""
         self._calm = True
+        self._opened = self._open = (0.0, 0)
+        """When the turn that commits, and the one that is open, were begun, by true time, and how
+        often the wall clock was set before."""
         script.tell_limits(self.rate, self.days)
 
     def note(self, what: str, *about: object) -> None:
@@ -75,10 +78,17 @@ class Watch:
         self.active.wrote(message, turn)
         self.rate.wrote(message.campaign, message.segments, true_s, turn)
         self.rate.wrote(carrier, message.segments, true_s, turn)
-        self.days.wrote(message, self.clock.true_wall, self.clock.wall - message.submitted_at)
+        self.days.wrote(message, self.clock.true_wall, self._waited_s(message))
         self.fair.wrote(carrier, (message.route, message.campaign), message.segments)
         if self._calm and message.campaign == self.use.campaign:
             self.use.wrote(message.segments, true_s)
+
+    def _waited_s(self, message: Message) -> float:
+        """How long ago it was put into its turn, at the most."""
+        opened_s, sets = self._opened
+        if sets == self.clock.sets:
+            return self.clock.wall - message.submitted_at
+        return self.clock.true_s - opened_s
 
     def delivered(self, client: str, owed: Owed) -> None:
         """A deliver_sm is written to a client's link."""
@@ -117,6 +127,7 @@ class Watch:
 
     def turn_taken(self) -> None:
         """The open turn goes to disk."""
+        self._opened, self._open = self._open, (self.clock.true_s, self.clock.sets)
         self.twice.turn_taken()
         self.expiry.turn_taken(self.clock.wall, self.clock.sets)
 

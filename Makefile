@@ -5,6 +5,9 @@ PYTHON ?= python3
 ARGS ?=
 MINUTES ?= 10
 HOURS ?=
+# Of `make sim`: how many seeds; DAY=1 for one run of a whole day instead.
+SEEDS ?= 1000
+DAY ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -12,7 +15,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check faults soak bench format wheel clean
+.PHONY: help demo test check sim mutants faults soak bench format wheel clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
@@ -35,6 +38,12 @@ check: $(READY) ## format, lint, types, imports
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+sim: $(READY) ## a thousand simulated gateways, on all cores: make sim SEEDS=100, make sim DAY=1
+	@$(BIN)/python -m tests.sim $(if $(DAY),--day,--seeds $(SEEDS)) $(ARGS)
+
+mutants: $(READY) ## the simulation, each guard of the gateway taken out in turn
+	@$(BIN)/python -m tests.sim --mutants $(ARGS)
 
 faults: $(READY) ## every fault at full size: 200 kills, each call failing, 2,000,000 queued; half an hour
 	@$(BIN)/python -m tests.faults $(ARGS)

@@ -22,7 +22,7 @@ import trio
 from gateway.admin.collect import scrape
 from gateway.admin.office import Office
 from gateway.config.address import Address
-from gateway.ingress.smpp_server import open_listener
+from gateway.ingress.listener import open_listener
 from gateway.metrics.exposition import CONTENT_TYPE
 
 log = logging.getLogger(__name__)

@@ -7,8 +7,10 @@ end of the link, said late to who is refused often (`strangers`), logged with th
 with the password.
 
 A stranger has `bind_timeout_s` for everything: the TLS handshake, its bind, whatever it dribbles.
-When `max_connections` are open the next are closed as they come, a hundred a second; the rest waits
-in the backlog, so a flood costs next to nothing. The same holds when no descriptor is left.
+When `max_connections` are open, the one that has been a stranger longest makes room for the next, so
+a crowd that says nothing keeps no client out that says who it is; if all are clients, the next is
+closed as it comes. Both happen fifty times a second at most, and the rest waits in the backlog:
+a flood costs next to nothing. So does the want of descriptors.
 """
 
 import contextlib
@@ -16,14 +18,14 @@ import ipaddress
 import logging
 import socket
 import ssl
-from collections.abc import Iterator
-from typing import Final, NamedTuple, Protocol
+from collections.abc import Callable, Iterator
+from typing import Final, Protocol
 
 import trio
 
-from gateway.config.address import Address
 from gateway.config.schema import Client, Network, Smpp
 from gateway.config.secret import Secret
+from gateway.ingress.listener import Listener, open_listener
 from gateway.ingress.strangers import PERIOD_S, Seldom, Strangers
 from gateway.link import tls
 from gateway.link.gate import Gate
@@ -36,26 +38,17 @@ from gateway.smpp.session import Session
 
 log = logging.getLogger(__name__)
 
-BACKLOG: Final = 1024
-"""Connections that wait to be accepted: a restart brings all clients at once."""
-
 ACCEPT_PAUSE_S: Final = 0.2
 """After a failed accept (no descriptor left): the listener would be ready again at once."""
 
-REFUSAL_PAUSE_S: Final = 0.01
-"""After a connection too many, for the same reason: a hundred a second take 1 % of a core."""
+REFUSAL_PAUSE_S: Final = 0.02
+"""After a connection while we are full, for the same reason: fifty a second, each with a stranger
+that makes room, take 3 to 4 % of a core."""
 
 SYSTEM_ID: Final = b"smppgate"
 """What we call ourselves in a bind response."""
 
 _NOBODY: Final = Secret(b"no password")
-
-
-class Listener(NamedTuple):
-    """Where we listen, and what makes TLS of it, if it is."""
-
-    socket: socket.socket
-    context: ssl.SSLContext | None
 
 
 class Counts:
@@ -101,6 +94,8 @@ class Server:
         client's own."""
         self._listeners: list[Listener] = []
         self._links: set[Link] = set()
+        self._unbound: dict[Transport, Callable[[], None]] = {}
+        """Connections of strangers, the oldest first, and what ends each when room is needed."""
         self._ending = trio.Event()
         self._waits: set[trio.CancelScope] = set()
         """What connections without a link wait for: cut short when we leave."""
@@ -118,7 +113,7 @@ class Server:
             self._listeners.append(Listener(open_listener(address), None))
         for address in self._settings.tls.listen:
             self._listeners.append(Listener(open_listener(address), self._context))
-        return [_address(listener.socket) for listener in self._listeners]
+        return [listener.address for listener in self._listeners]
 
     async def serve(self) -> None:
         """Accepts and serves until `drain` has closed the listeners and the last link has ended."""
@@ -172,14 +167,13 @@ class Server:
                 await trio.sleep(ACCEPT_PAUSE_S)
                 continue
             is_full = self.connections >= self.connections_max
-            if is_full or self._strangers.is_crowded(host):
+            if self._has_place(host, is_full=is_full):
+                self.connections += 1
+                connections.start_soon(self._serve, sock, host, listener.context)
+            else:
                 sock.close()
-                self._refuse_connection(host, is_full=is_full)
-                if is_full:
-                    await trio.sleep(REFUSAL_PAUSE_S)
-                continue
-            self.connections += 1
-            connections.start_soon(self._serve, sock, host, listener.context)
+            if is_full:
+                await trio.sleep(REFUSAL_PAUSE_S)
 
     async def _serve(self, sock: socket.socket, host: str, context: ssl.SSLContext | None) -> None:
         """One connection, from its socket to its end."""
@@ -195,17 +189,19 @@ class Server:
             if context is not None:
                 transport = await self._shake_hands(tls.Tls(sock, context, server_name=None), host)
             if transport is not None:
-                visitor = _Visitor(self, host)
-                await self._serve_link(self._new_link(transport, peer, visitor, opened_at), visitor)
+                visitor = _Visitor(self, transport, host)
+                await self._serve_link(self._new_link(peer, visitor, opened_at), visitor)
         finally:
             self.connections -= 1
 
     async def _serve_link(self, link: Link, visitor: "_Visitor") -> None:
         self._links.add(link)
+        self._unbound[visitor.transport] = lambda: link.drop("it made room for another")
         try:
             why = await link.run()
         finally:
             self._links.discard(link)
+            self._unbound.pop(visitor.transport, None)
             if visitor.client is not None:
                 del self._bound[visitor.client.name][link.id]
                 self._door.client_gone(link)
@@ -231,40 +227,41 @@ class Server:
 
     async def _shake_hands(self, transport: tls.Tls, host: str) -> Transport | None:
         """TLS, if the peer gets there in time; else None, and the connection is closed."""
-        why = f"no end of the handshake in {self._settings.bind_timeout_s:g} s"
+        why = "no end of the handshake in time"
         is_done = False
         try:
-            with self._patience(self._settings.bind_timeout_s):
+            with self._patience(self._settings.bind_timeout_s) as wait:
+                self._unbound[transport] = wait.cancel
                 await transport.shake_hands()
                 is_done = True
         except tls.HandshakeError as error:
-            why = str(error)
+            why = "" if error.was_silent else str(error)
         finally:
+            self._unbound.pop(transport, None)
             if not is_done:
                 transport.close()
         if is_done:
             return transport
-        self.counts.handshakes_failed += 1
-        _, is_to_say = self._strangers.failed(host, why, trio.current_time())
-        if is_to_say:
-            log.warning("no TLS with a client at %s: %s", host, why)
+        if why:
+            self.counts.handshakes_failed += 1
+            _, is_to_say = self._strangers.failed(host, why, trio.current_time())
+            if is_to_say:
+                log.warning("no TLS with a client at %s: %s", host, why)
         return None
 
     @contextlib.contextmanager
-    def _patience(self, at_most_s: float) -> Iterator[None]:
+    def _patience(self, at_most_s: float) -> Iterator[trio.CancelScope]:
         """A wait of a connection that has no link: so long, and no longer than we are here."""
         with trio.move_on_after(at_most_s) as wait:
             if self._is_leaving:
                 wait.cancel()
             self._waits.add(wait)
             try:
-                yield
+                yield wait
             finally:
                 self._waits.discard(wait)
 
-    def _new_link(
-        self, transport: Transport, peer: str, visitor: "_Visitor", opened_at: float
-    ) -> Link:
+    def _new_link(self, peer: str, visitor: "_Visitor", opened_at: float) -> Link:
         settings = self._settings
         session = Session(
             "smsc",
@@ -277,7 +274,7 @@ class Server:
             now=opened_at,
         )
         return Link(
-            transport,
+            visitor.transport,
             session,
             visitor,
             self._door.client_gate,
@@ -293,16 +290,27 @@ class Server:
             + min(settings.enquire_link_s, settings.response_timeout_s),
         )
 
-    def _refuse_connection(self, host: str, *, is_full: bool) -> None:
+    def _has_place(self, host: str, *, is_full: bool) -> bool:
+        """Whether a connection from there is served; if we are full, whether one makes room."""
+        is_crowded = self._strangers.is_crowded(host)
+        if not is_full and not is_crowded:
+            return True
         self.counts.connections_refused += 1
+        oldest = None if is_crowded else next(iter(self._unbound), None)
         times = self._refusals.count(trio.current_time())
         if times:
-            why = (
-                f"{self.connections} are open (smpp.max_connections)"
-                if is_full
-                else f"too many binds from {host} wait to be refused"
-            )
+            why = f"{self.connections} are open (smpp.max_connections), and all have bound"
+            if is_crowded:
+                why = f"too many binds from {host} wait to be refused"
+            elif oldest is not None:
+                why = (
+                    f"{self.connections} are open (smpp.max_connections): those who do not bind go"
+                )
             log.warning("refused a connection: %s; %d times", why, times)
+        if oldest is None:
+            return False
+        self._unbound.pop(oldest)()
+        return True
 
     async def _report(self) -> None:
         """What the log was spared is said with a count, once a period."""
@@ -340,8 +348,9 @@ class Server:
             log.warning("refused at %s: %s", host, what)
         return delay_s
 
-    def admit(self, link: Link, client: Client, *, receives: bool) -> None:
+    def admit(self, link: Link, visitor: "_Visitor", client: Client, *, receives: bool) -> None:
         """The bind is answered: the link is the client's."""
+        self._unbound.pop(visitor.transport, None)
         link.owed_max = client.window
         self._bound[client.name][link.id] = link
         self._door.client_bound(link, client.name, receives=receives)
@@ -356,7 +365,8 @@ class Server:
 class _Visitor:
     """The owner of one link: a stranger until its bind is accepted."""
 
-    def __init__(self, server: Server, host: str) -> None:
+    def __init__(self, server: Server, transport: Transport, host: str) -> None:
+        self.transport = transport
         self.host = host
         self.client: Client | None = None
         self.refusal = b""
@@ -390,15 +400,7 @@ class _Visitor:
         link.send(link.session.respond(response, consts.ESME_ROK, event.sequence_number, body))
         self.client = verdict
         receives = event.command_id != consts.BIND_TRANSMITTER
-        self._server.admit(link, verdict, receives=receives)
-
-
-def open_listener(address: Address) -> socket.socket:
-    """A listening socket that never blocks."""
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    listener = socket.create_server((address.host, address.port), family=family, backlog=BACKLOG)
-    listener.setblocking(False)
-    return listener
+        self._server.admit(link, self, verdict, receives=receives)
 
 
 def _is_within(peer: str, networks: tuple[Network, ...]) -> bool:
@@ -408,8 +410,3 @@ def _is_within(peer: str, networks: tuple[Network, ...]) -> bool:
     except ValueError:
         return False
     return any(host in network for network in networks)
-
-
-def _address(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

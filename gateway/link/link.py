@@ -150,6 +150,11 @@ class Link:
             self.ended = why
             self._scope.cancel()
 
+    def drop(self, why: str) -> None:
+        """Ends the link; nothing more goes out."""
+        self._is_gone = True
+        self.end(why)
+
     def unbind(self) -> None:
         """Tells the peer that we go, if it is bound; its unbind_resp ends the link."""
         if self.ended is None and self.session.may_unbind:

@@ -39,11 +39,15 @@ CLOSED: Final = (ssl.SSLZeroReturnError, ssl.SSLEOFError)
 
 
 class HandshakeError(Exception):
-    """No TLS with this peer; the text says why, for the log. `is_final`: nor the next time."""
+    """No TLS with this peer; the text says why, for the log.
 
-    def __init__(self, why: str, *, is_final: bool = False) -> None:
+    `is_final`: nor the next time. `was_silent`: it came and went without an octet, as those do who
+    look whether the port is open.
+    """
+
+    def __init__(self, why: str, *, is_final: bool = False, was_silent: bool = False) -> None:
         super().__init__(why)
-        self.is_final = is_final
+        self.is_final, self.was_silent = is_final, was_silent
 
 
 class TlsFileError(Exception):
@@ -91,7 +95,10 @@ class Tls:
                 await self._send_all()
                 return
             await self._send_all()
-            seen += await self._receive_some()
+            came = await self._receive_some()
+            if not came:
+                raise HandshakeError("closed by the peer", was_silent=not seen)
+            seen += came
             if seen > HANDSHAKE_BYTES_MAX:
                 raise HandshakeError(f"no end of the handshake in {seen} octets")
 
@@ -188,8 +195,6 @@ class Tls:
                 continue
             except OSError as error:
                 raise HandshakeError(f"lost: {error.strerror or error}") from None
-            if not length:
-                raise HandshakeError("closed by the peer")
             self._incoming.write(received[:length])
             return length
 

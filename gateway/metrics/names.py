@@ -84,8 +84,8 @@ _TABLE: Final = (
     Metric("delivers_refused_total", "counter", "", "deliver_sm that a client refused for good."),
     # peers
     Metric("connections", "gauge", "", "Connections of clients and of those who are none yet."),
-    Metric("connections_limit", "gauge", "", "At which further ones are closed."),
-    Metric("connections_refused_total", "counter", "", "Connections closed as they came."),
+    Metric("connections_limit", "gauge", "", "At which one must go for the next."),
+    Metric("connections_refused_total", "counter", "", "Connections closed for want of room."),
     Metric("handshakes_failed_total", "counter", "", "Connections that got no TLS."),
     Metric("binds_refused_total", "counter", "", "Binds of clients that were refused."),
     Metric(

@@ -164,6 +164,7 @@ class ReceiptMap:
         folded = self.receipt_fold(receipt_id)
         is_ended = key in self._waiting
         alike: dict[int, bytes] = {}
+        on_disk: set[bytes] = set()
         for message_id in self._on_disk(view, folded):
             carrier_id, waits = _row_of(view, message_id, self._name)
             if carrier_id is None or self.answer_fold(carrier_id) != folded:
@@ -174,14 +175,20 @@ class ReceiptMap:
             is_ended = is_ended or is_exact
             if waits:
                 alike[message_id] = b""
+                on_disk.add(carrier_id)
         if is_ended:
             return ENDED
         if self._receipt_base or not self.is_whole:
             return None
-        return self._spelled_alike(folded, alike)
+        return self._spelled_alike(folded, alike, on_disk)
 
-    def _spelled_alike(self, folded: bytes, alike: dict[int, bytes]) -> Message | int | None:
-        """The only one in memory or of these on disk; neither if there are two."""
+    def _spelled_alike(
+        self, folded: bytes, alike: dict[int, bytes], on_disk: set[bytes]
+    ) -> Message | int | None:
+        """The only one in memory or of these on disk; neither if there are two.
+
+        What memory has as ended is `unknown` if the disk has it still.
+        """
         other = self._folded.get(folded, b"")
         if other is None:
             return None
@@ -192,7 +199,7 @@ class ReceiptMap:
                 alike[entry.id] = key
             elif isinstance(entry, int):
                 alike[entry] = key
-            is_ended = is_ended or entry is None
+            is_ended = is_ended or (entry is None and key not in on_disk)
         if is_ended or len(alike) != 1:
             return ENDED if is_ended and not alike else None
         ((message_id, key),) = alike.items()

@@ -192,11 +192,15 @@ def _stored(state: State, key: bytes) -> tuple[Message, bytes, int] | None:
 
 
 def _keep_orphan(state: State, carrier: Carrier, found: Receipt, now: Now) -> None:
-    state.counters.orphans += 1
-    carrier.orphaned += 1
     folded = carrier.receipts.receipt_fold(found.message_id)
     key = orphan_prefix(carrier, folded) + found.message_id
-    if state.view.get(tables.ORPHAN, key) is None:
+    row = state.view.get(tables.ORPHAN, key)
+    if row is None:
         count_orphan(carrier, folded)
+    elif records.decode_orphan(row).message_state not in {found.state, consts.UNKNOWN}:
+        state.counters.repeated += 1  # how a message ended is what was said first
+        return
+    state.counters.orphans += 1
+    carrier.orphaned += 1
     orphan = Orphan(now.wall, found.message_id, found.state, found.error)
     state.machine.open.writes[tables.ORPHAN][key] = records.encode(orphan)

@@ -35,12 +35,14 @@ _ONE_DAY: Final = datetime.timedelta(days=1)
 class Days:
     """Which day it is in one zone, and when it ends: shared by all caps of that zone."""
 
-    __slots__ = ("_anchor", "ends_wall", "ordinal", "zone")
+    __slots__ = ("_anchor", "began", "ends_wall", "ordinal", "zone")
 
     def __init__(self, zone: str, now: Now) -> None:
         self.zone = ZoneInfo(zone)
         self._anchor = now
         """Never moved: a clock that has stepped would be trusted from the next day on."""
+        self.began = now.monotonic
+        """The monotonic time at which this day began, or the process."""
         self.ordinal = 0
         self.ends_wall = 0.0
         self._enter(now.wall)
@@ -48,6 +50,7 @@ class Days:
     def turn_over(self, now: Now) -> int:
         """The day of this moment (a proleptic ordinal), moving on when both clocks say so."""
         if now.wall >= self.ends_wall and self._extrapolated(now) >= self.ends_wall:
+            self.began = now.monotonic - (self._extrapolated(now) - self.ends_wall)
             self._enter(min(now.wall, self._extrapolated(now)))
         return self.ordinal
 
@@ -138,11 +141,18 @@ class DayCap:
         return self.used.get(self._today(now), 0)
 
     def _today(self, now: Now) -> int:
-        """The day of this moment; what has not left yet when it opens is charged to it, too."""
+        """The day of this moment; what has not left when it begins is charged to it, too.
+
+        It may have left since: nobody need have looked between the reset and now.
+        """
         today = self.days.turn_over(now)
         if today != self._day:
             self._day = today
-            late = sum(slot.segments for slot in self._leaving if slot.stamp is None)
+            late = sum(
+                slot.segments
+                for slot in self._leaving
+                if slot.stamp is None or slot.stamp >= self.days.began
+            )
             if late:
                 self.used[today] = self.used.get(today, 0) + late
             self._leaving.clear()

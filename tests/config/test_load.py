@@ -254,6 +254,25 @@ WRONG = [
     ("route", 'backup = ["b"]', 'route "us".backup[0]: "b" is no carrier; known: carrier-a'),
     ("route", 'backup = ["carrier-a"]', 'names carrier "carrier-a" more than once'),
     ("carrier", 'bind = "receiver"', "binds as receiver and cannot send"),
+    # TLS; the files themselves are `link.tls`'s
+    (
+        "smpp.tls",
+        'listen = ["127.0.0.1:3550"]',
+        "smpp.tls.certificate_file: is missing, so nobody could bind over TLS",
+    ),
+    (
+        "smpp.tls",
+        'listen = ["127.0.0.1:2775"]\ncertificate_file = "x.pem"',
+        "smpp.listen and smpp.tls.listen: 127.0.0.1:2775 is there more than once",
+    ),
+    ("smpp.tls", 'client_certificates = "want"', 'must be one of "require", "ask"'),
+    (
+        "carrier",
+        'tls = { key_file = "x.key" }',
+        'carrier "carrier-a".tls.certificate_file: is missing, but there is a key_file',
+    ),
+    ("carrier", "tls = true", 'carrier "carrier-a".tls: must be a table, is true'),
+    ("carrier", "tls = { verfy = false }", "did you mean verify?"),
 ]
 
 
@@ -385,6 +404,16 @@ WARNED = [
     ("client", 'webhook_url = "http://x/"', "webhooks come in a later release"),
     ("carrier", 'bind = "transmitter"', "receipts and inbound messages do not arrive"),
     ("smpp", "listen = []", "is empty, so no client can bind"),
+    (
+        "carrier",
+        "tls = { verify = false }",
+        "is false: whoever sits between can read and change everything",
+    ),
+    (
+        "smpp.tls",
+        'listen = ["127.0.0.1:3550"]\ncertificate_file = "x.pem"\nclient_certificates = "ask"',
+        "smpp.tls.client_certificates: has no effect without client_ca_file",
+    ),
 ]
 
 
@@ -395,6 +424,15 @@ def test_what_is_allowed_but_surprising_is_a_warning(table: str, line: str, warn
     assert loaded.config is not None
     (found,) = loaded.warnings
     assert warning in str(found)
+
+
+def test_clients_may_bind_over_tls_alone() -> None:
+    tls = '[smpp.tls]\nlisten = ["127.0.0.1:3550"]\ncertificate_file = "x.pem"\n'
+    loaded = read(f"{MINIMAL}\n[smpp]\nlisten = []\n{tls}")
+
+    assert loaded.config is not None
+    assert loaded.warnings == ()
+    assert str(loaded.config.smpp.tls.certificate_file) == "/etc/smppgate/x.pem"
 
 
 def test_a_password_longer_than_the_specification_allows_is_a_warning() -> None:

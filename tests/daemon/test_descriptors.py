@@ -15,10 +15,10 @@ import pytest
 
 from bench.gateway import Carrier, GatewayProcess, configuration
 from tests.daemon.peers import WAIT_S, Esme, message_id, own_address, wait_until
-from tests.daemon.scale import scaled
 from tests.daemon.stage import REGISTRY, STORE, Stage, bound, quiet
+from tests.faults.figures import note, sized
 
-CONNECTS = scaled(500, 5_000)
+CONNECTS = sized(500, 5_000)
 FEW = 64
 OTHERS = 24 + 8 + 2 * 2 + 2
 """`daemon.descriptors`: its own, visitors, two binds, two listeners."""
@@ -84,7 +84,9 @@ def test_with_64_descriptors_clients_stop_where_the_carriers_begin(
     with client, flood_of_connections(gateway, CONNECTS):
         wait_until(lambda: descriptors(gateway) >= FEW - OTHERS, "they are let in")
 
-        assert cpu_share(gateway, 1.5) < SPIN_MAX
+        share = cpu_share(gateway, 1.5)
+        assert share < SPIN_MAX
+        note(f"{CONNECTS:,} connects with {FEW} descriptors", f"{100 * share:.1f} % of a core")
         simulator.ask("drop")
         simulator.wait_stats(lambda stats: stats["binds"]["now"] == 2)
         assert descriptors(gateway) < FEW

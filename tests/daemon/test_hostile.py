@@ -1,7 +1,7 @@
 """Clients that are hostile, broken or merely many: each costs little, is bounded, and harms no other.
 
-`make test` has some of each; with SMPPGATE_HOSTILE=1 there are 10,000 failed binds, 1,000 idle
-binds, 1,000 dribbling strangers, 1,000 flaps.
+`make test` has some of each; `make faults` 10,000 failed binds, 1,000 idle binds, 1,000 dribbling
+strangers, 1,000 flaps.
 """
 
 import contextlib
@@ -28,14 +28,14 @@ from tests.daemon.peers import (
     submit_body,
     wait_until,
 )
-from tests.daemon.scale import scaled
 from tests.daemon.stage import Stage, audit, bound, quiet
+from tests.faults.figures import note, sized
 
 NOBODY = Carrier("a", "127.0.0.1:1")
-FAILED_BINDS = scaled(300, 10_000)
-IDLE_BINDS = scaled(200, 1_000)
-STRANGERS = scaled(200, 1_000)
-FLAPS = scaled(60, 1_000)
+FAILED_BINDS = sized(300, 10_000)
+IDLE_BINDS = sized(200, 1_000)
+STRANGERS = sized(200, 1_000)
+FLAPS = sized(60, 1_000)
 
 MANY = """
 [[client]]
@@ -73,7 +73,8 @@ def gateway(module_stage: Stage) -> Iterator[GatewayProcess]:
     gateway = module_stage.gateway(
         [NOBODY], smpp="pdu_timeout_s = 0.5\nbind_timeout_s = 1", client=MANY
     )
-    message_id(module_stage.esme(gateway).submit(registered_delivery=0))
+    with Esme(gateway.smpp) as esme:
+        message_id(esme.submit(registered_delivery=0))
     yield gateway
     assert 0 == gateway.stop()
     quiet(gateway)
@@ -150,7 +151,7 @@ def crowd_of_strangers(gateway: GatewayProcess, other: Esme) -> float:
             slowest_s = max(slowest_s, time.monotonic() - asked)
         for sock in crowd:
             assert b"" == sock.recv(100)
-    wait_until(lambda: metric(gateway, "connections") <= 2, "they are gone")
+    wait_until(lambda: metric(gateway, "connections") <= 1, "they are gone")
     return slowest_s
 
 
@@ -163,9 +164,15 @@ def test_a_crowd_of_dribbling_strangers_is_gone_in_time_and_costs_the_others_lit
 
         slowest_s = crowd_of_strangers(gateway, other)
 
+    each_s, growth = (gateway.cpu_s() - used) / STRANGERS, gateway.anonymous_bytes() - before
     assert slowest_s < 0.5
-    assert (gateway.cpu_s() - used) / STRANGERS < 0.003, "seconds each, to set up and take down"
-    assert gateway.anonymous_bytes() - before < MEMORY_MAX_BYTES
+    assert each_s < 0.003, "to set up and take down"
+    assert growth < MEMORY_MAX_BYTES
+    note(
+        f"{STRANGERS:,} strangers with half a bind",
+        f"{1000 * each_s:.2f} ms of the daemon each, {growth / 1024:+.0f} KiB; another client waits"
+        f" {1000 * slowest_s:.0f} ms at most",
+    )
 
 
 def ask_for_ever(esme: Esme) -> None:
@@ -184,6 +191,27 @@ def test_a_stranger_that_asks_and_does_not_read_keeps_its_place_no_longer_than_a
             ask_for_ever(stranger)
 
         assert time.monotonic() - began < 5.0
+
+
+def test_a_crowd_that_only_connects_keeps_out_nobody_who_binds(stage: Stage) -> None:
+    places = 20
+    gateway = stage.gateway([NOBODY], smpp=f"max_connections = {places}", client=MANY)
+    with contextlib.ExitStack() as stack, Esme(gateway.smpp) as first:
+        crowd = [stack.enter_context(connect(gateway)) for _ in range(3 * places)]
+        wait_until(lambda: metric(gateway, "connections_refused_total") > 2 * places, "it is full")
+
+        clients = [stage.esme(gateway, system_id="many") for _ in range(places - 1)]
+
+        for esme in (first, *clients):
+            message_id(esme.submit(registered_delivery=0))
+        assert places == metric(gateway, "connections")
+        for sock in crowd:
+            assert b"" == sock.recv(100), "they made room"
+        with pytest.raises((ConnectionError, EOFError)):
+            Esme(gateway.smpp)
+        first.settle()
+        lines = [line for line in gateway.log if "refused a connection" in line["message"]]
+        assert 1 == len(lines)
 
 
 # --------------------------------------------------------------------------------- failed binds
@@ -221,7 +249,8 @@ def test_a_storm_of_failed_binds_is_slowed_counted_and_forgotten(stage: Stage) -
                 if number % 100 == 0:
                     message_id(other.submit(registered_delivery=0))
             assert sockets_of(gateway) < 150, "64 of them wait, the others are closed"
-        assert gateway.anonymous_bytes() - before < MEMORY_MAX_BYTES
+        growth = gateway.anonymous_bytes() - before
+        assert growth < MEMORY_MAX_BYTES
         with Esme(gateway.smpp, source=own_address()) as elsewhere:
             message_id(elsewhere.submit(registered_delivery=0))
         wait_until(lambda: binds(gateway, source), "the right password, from there", 30.0)
@@ -237,6 +266,11 @@ def test_a_storm_of_failed_binds_is_slowed_counted_and_forgotten(stage: Stage) -
     assert len(lines) <= 3 + 2 * (time.monotonic() - began) / LINE_S
     counts = [int(str(line["message"]).split()[0]) for line in lines if "more" in line["message"]]
     assert refused == 1 + sum(counts)
+    note(
+        f"{FAILED_BINDS:,} failed binds from one address",
+        f"{refused:.0f} answered late, {closed:.0f} closed as they came; {len(lines)} lines in the"
+        f" log, {growth / 1024:+.0f} KiB",
+    )
     quiet(gateway)
 
 
@@ -261,8 +295,13 @@ def test_idle_binds_cost_little_and_are_asked_whether_they_are_still_there(stage
 
     share = cpu_share(gateway, 1.0)
 
+    each = (gateway.anonymous_bytes() - before) / IDLE_BINDS
     assert share < 0.05 + 0.0001 * IDLE_BINDS
-    assert (gateway.anonymous_bytes() - before) / IDLE_BINDS < BIND_MAX_BYTES
+    assert each < BIND_MAX_BYTES
+    note(
+        f"{IDLE_BINDS:,} idle binds, asked each 2 s",
+        f"{100 * share:.1f} % of a core, {each / 1024:.1f} KiB each",
+    )
     for _ in range(2):
         for esme in crowd:
             esme.respond(esme.receive_a(wire.ENQUIRE_LINK))

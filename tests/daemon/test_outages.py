@@ -17,7 +17,9 @@ import pytest
 from bench import wire
 from bench.gateway import Carrier, GatewayProcess, free_port
 from bench.process import SimulatorProcess
+from gateway.smpp import codec
 from tests.daemon import peers
+from tests.daemon.held import Scene
 from tests.daemon.peers import WAIT_S, Peer, Smsc, message_id, wait_until
 from tests.daemon.stage import STRICT, Stage, audit, bound, marked, quiet
 
@@ -200,3 +202,38 @@ def test_a_carrier_that_is_stopped_in_its_tracks_harms_no_other(stage: Stage) ->
     audit(gateway)
     b.stop()
     assert any(map(marked, b.entries())), "those that a had in its window"
+
+
+def test_a_pdu_that_our_own_code_fails_on_costs_its_carrier_that_link_and_the_others_nothing(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = codec.decode_sm
+
+    def fail(body: bytes) -> codec.Sm | codec.BodyFault:
+        if b"poison" in body:
+            raise ZeroDivisionError("a bug")
+        return whole(body)
+
+    monkeypatch.setattr(codec, "decode_sm", fail)
+    first = message_id(scene.esme.submit(1))
+    request = scene.carrier.receive_a(wire.SUBMIT_SM)
+    poison = peers.submit_body(text=b"poison")
+
+    with peers.Esme(scene.daemon.smpp) as victim:
+        scene.carrier.request(wire.DELIVER_SM, poison)
+        victim.request(wire.SUBMIT_SM, poison)
+        scene.carrier.receive_end()
+        victim.receive_end()
+
+    faults = [record for record in caplog.records if record.exc_info]
+    assert 2 == len(faults)
+    assert all("a bug of ours: the session with" in record.getMessage() for record in faults)
+    (carrier,) = scene.daemon.ask("carrier")
+    assert carrier["sessions"][0]["last_error"] == "a bug of ours; the log has its traceback"
+    with scene.smsc.accept() as again:  # the longest wait is half a second here
+        resent = again.receive_a(wire.SUBMIT_SM)
+        assert request.body + wire.tlv(0x3A05, b"\x01") == resent.body
+        again.respond(resent, b"id1\0")
+        again.request(wire.DELIVER_SM, peers.carrier_receipt(resent, "id1"))
+        assert first == scene.esme.receive_receipt()[0]
+        message_id(scene.esme.submit(2))

@@ -3,6 +3,7 @@
 The other end is OpenSSL as Python's own sockets and asyncio use it.
 """
 
+import contextlib
 import os
 import signal
 import socket
@@ -18,7 +19,6 @@ from bench.gateway import Carrier, GatewayProcess, free_port
 from bench.ledger import Tally, read_acked
 from tests.daemon import peers
 from tests.daemon.peers import WAIT_S, Esme, Smsc, message_id, submit_body, wait_until
-from tests.daemon.scale import scaled
 from tests.daemon.stage import (
     Stage,
     audit,
@@ -29,10 +29,11 @@ from tests.daemon.stage import (
     wait_settled,
 )
 from tests.daemon.tls import Pki, Proxy, tls_address
+from tests.faults.figures import sized
 
 NOBODY = Carrier("a", "127.0.0.1:1")
 MESSAGES = 10_000
-KILLS = scaled(1, 10)
+KILLS = sized(1, 10)
 LIVES_S = 0.5
 
 
@@ -76,6 +77,7 @@ def test_messages_and_receipts_go_through_tls_on_both_sides(
     assert {} == tally.duplicates()
 
 
+@pytest.mark.timeout(600)
 def test_nothing_acknowledged_over_tls_is_lost_through_kill_9(
     stage: Stage, pki: Pki, tmp_path: Path
 ) -> None:
@@ -247,6 +249,19 @@ def test_what_is_no_tls_on_the_port_for_it_ends_that_connection_in_one_line(
     no_traceback(gateway)
 
 
+def test_who_only_looks_whether_the_port_is_open_is_no_line_in_the_log(
+    gateway: GatewayProcess,
+) -> None:
+    quiet_one, loud_one = peers.own_address(), peers.own_address()
+    raw(gateway, quiet_one).close()
+    with raw(gateway, loud_one) as sock:
+        sock.sendall(bytes(64))
+        read_to_the_end(sock)
+
+    said(gateway, f"no TLS with a client at {loud_one}")
+    assert [] == [line for line in gateway.log if quiet_one in str(line)]
+
+
 def test_a_handshake_that_is_half_done_has_bind_timeout_s_and_holds_up_nobody(
     gateway: GatewayProcess, pki: Pki
 ) -> None:
@@ -269,7 +284,22 @@ def test_a_handshake_that_is_half_done_has_bind_timeout_s_and_holds_up_nobody(
     finally:
         for sock in socks:
             sock.close()
-    assert "no end of the handshake in 1 s" in said(gateway, f"client at {sources[7]}")
+    assert "no end of the handshake in time" in said(gateway, f"client at {sources[7]}")
+    no_traceback(gateway)
+
+
+def test_a_crowd_of_half_handshakes_keeps_out_nobody_who_finishes_one(
+    stage: Stage, pki: Pki
+) -> None:
+    gateway = stage.gateway([NOBODY], smpp="max_connections = 10\n" + pki.smpp())
+    with contextlib.ExitStack() as stack:
+        crowd = [stack.enter_context(raw(gateway, "127.0.0.1")) for _ in range(30)]
+        for sock in crowd:
+            with contextlib.suppress(ConnectionError):
+                sock.sendall(client_hello(pki)[:50])
+
+        with Esme(tls_address(gateway), tls=pki.ours.client()) as esme:
+            message_id(esme.submit())
     no_traceback(gateway)
 
 

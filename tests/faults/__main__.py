@@ -1,7 +1,7 @@
 """`make faults`: every test that breaks something, at its full size, and a table of what it measured.
 
 The same tests run in `make test` at a hundredth of the size. SUITES is the list: who adds a test
-that has a full size (`figures.sized`, `daemon.scale`) adds its place here. What stands behind the command
+that has a full size (`figures.sized`) adds its place here. What stands behind the command
 (`make faults ARGS='-k volume'`) is for pytest. The exit status is pytest's.
 """
 
@@ -20,18 +20,13 @@ SUITES: Final = (
     "tests/daemon/test_kill.py",  # kill -9 under load
     "tests/daemon/test_room.py",  # a map that runs full
     "tests/daemon/test_durability.py",  # no effect before its cause
-    "tests/daemon/test_descriptors.py",  # descriptors that run out
-    "tests/daemon/test_hostile.py",  # peers that mean harm
-    "tests/daemon/test_tls.py",
-    "tests/relay/test_poison.py",
+    "tests/daemon/test_hostile.py",  # clients that dribble, guess, crowd, flap, never read
+    "tests/daemon/test_descriptors.py",  # few descriptors, and none
+    "tests/daemon/test_tls.py",  # TLS on both sides, kill -9 under it
+    "tests/relay/test_poison.py",  # PDUs that no other peer may suffer from
 )
 
-FULL: Final = {
-    "SMPPGATE_FULL": "1",
-    "SMPPGATE_HOSTILE": "1",
-    "SMPPGATE_KILLS": "200",
-    "SMPPGATE_ROWS": "2000000",
-}
+FULL: Final = {"SMPPGATE_FULL": "1", "SMPPGATE_KILLS": "200", "SMPPGATE_ROWS": "2000000"}
 
 
 def main(arguments: list[str]) -> int:

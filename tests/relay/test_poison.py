@@ -7,6 +7,7 @@ What raises anywhere on it would end the process, and with it every other carrie
 import itertools
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -14,7 +15,7 @@ from gateway.admin import trace
 from gateway.smpp import codec, consts
 from gateway.smpp.events import Answer, Deliver, Submit
 from gateway.smpp.session import Session
-from tests.daemon.scale import scaled
+from tests.faults.figures import sized
 from tests.relay.setups import NUMBER, Setup, Smsc, Way
 from tests.relay.world import HANDSET, World
 from tests.smpp.pair import bound_session
@@ -81,7 +82,8 @@ def received(session: Session, command_id: int, bodies: Sequence[bytes]) -> list
     return events
 
 
-@settings(max_examples=scaled(60, 5_000))
+@pytest.mark.timeout(600)
+@settings(max_examples=sized(60, 1_000))
 @given(st.lists(BODIES, min_size=1, max_size=12), st.binary(max_size=300), OCTET)
 @example([b"\0" * 17], b"", 0)
 def test_no_pdu_of_one_carrier_harms_another(bodies: list[bytes], answer: bytes, low: int) -> None:
@@ -111,7 +113,8 @@ def test_no_pdu_of_one_carrier_harms_another(bodies: list[bytes], answer: bytes,
     world.run(3600.0)
 
 
-@settings(max_examples=scaled(60, 5_000))
+@pytest.mark.timeout(600)
+@settings(max_examples=sized(60, 1_000))
 @given(st.lists(BODIES, min_size=1, max_size=12), st.integers(0, 0xFFFFFFFF))
 def test_no_pdu_of_one_client_harms_another(bodies: list[bytes], status: int) -> None:
     world = World(TWO)

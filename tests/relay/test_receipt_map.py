@@ -261,6 +261,20 @@ def test_a_late_receipt_corrects_unknown_and_the_client_hears_of_both() -> None:
     assert "delivered" == world.state_of(message_id)
 
 
+def test_what_memory_has_as_ended_may_be_unknown_in_whatever_spelling_the_correction_comes() -> (
+    None
+):
+    world, client, link = gateway()
+    message_id = submitted(world, client, link, b"00Ab")
+    world.receipt(link, b"00Ab", consts.UNKNOWN)
+    world.settle()
+    world.receipt(link, b"ab", consts.DELIVERED)
+    world.settle()
+
+    assert "delivered" == world.state_of(message_id)
+    assert (1, 0) == (world.state.counters.corrected, world.state.counters.orphans)
+
+
 @pytest.mark.parametrize("crashed", [True, False])
 def test_unknown_in_the_carriers_own_words_is_corrected_too(crashed: bool) -> None:
     world, client, link = gateway()

@@ -177,6 +177,21 @@ def test_an_orphan_survives_a_crash_but_not_an_hour() -> None:
     assert ({}, {}) == (carrier.orphans, world.disk.rows[tables.ORPHAN])
 
 
+def test_of_two_receipts_before_the_response_the_first_counts() -> None:
+    world = World()
+    link, carrier = world.connect(), world.bind()
+    message_id = world.accepted(link)
+    world.receipt(carrier, b"a1", consts.UNKNOWN)
+    world.receipt(carrier, b"a1", consts.DELIVERED)
+    world.receipt(carrier, b"a1", consts.UNKNOWN)
+    world.receipt(carrier, b"a1", consts.UNDELIVERABLE)
+
+    world.respond(carrier, message_id, carrier_id=b"a1")
+    world.settle()
+
+    assert "delivered" == world.state_of(message_id)
+
+
 def test_an_orphan_is_its_carriers_own() -> None:
     smscs = (Smsc("carrier-a"), Smsc("carrier-b"))
     way = Way(carriers=(("carrier-a", 1.0),), backup=("carrier-b",))

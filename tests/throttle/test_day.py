@@ -396,6 +396,19 @@ def test_what_has_not_left_when_a_day_opens_is_charged_to_it_too() -> None:
     assert {today: 4, today + 1: 5} == cap.used
 
 
+def test_what_has_left_on_the_new_day_is_charged_to_it_whoever_looks_when() -> None:
+    clocks = Clocks(midnight(datetime.date(2026, 9, 21)) - 7.0)
+    cap = cap_of(5, clocks)
+    slots: list[Leaving] = []
+    (today,) = cap.charge(clocks.now, 3, slots)
+    cap.close()
+    slots[0].stamp = clocks.go(8.0).monotonic  # a second after the reset, and nobody has looked yet
+    clocks.go(1.0)
+
+    assert 3 == cap.used_today(clocks.now)
+    assert {today: 3, today + 1: 3} == cap.used
+
+
 def test_what_was_charged_to_both_days_is_not_charged_to_the_second_again() -> None:
     clocks = Clocks(midnight(datetime.date(2026, 9, 21)) - 2.0)
     cap = cap_of(5, clocks)

@@ -164,7 +164,7 @@ def test_whatever_call_of_the_daemon_fails_it_ends_or_goes_on_and_loses_nothing(
     simulator.stop()
     entries = simulator.entries()
     tally = Tally(entries)
-    assert [] == tally.missing(read_acked(acked)), outcomes
+    assert [] == tally.missing(read_acked(acked)), (SEED, outcomes)
     assert [] == unmarked_repeats(entries)
     note("daemon, failing calls", f"{summary['ok']:,} acknowledged, none lost; {outcomes}")
 

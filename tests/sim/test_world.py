@@ -31,9 +31,9 @@ def test_the_same_seed_is_the_same_run_in_another_process_too(seed: int) -> None
     assert f"digest {here.digest:08x}, {here.happened} events" in there.stdout
 
 
-def test_ten_runs_have_seen_everything_that_can_happen() -> None:
+def test_four_runs_have_seen_everything_that_can_happen() -> None:
     seen: Counter[str] = Counter()
-    for seed in range(1, 11):
+    for seed in range(1, 5):
         seen += run(seed).seen
 
     assert all(

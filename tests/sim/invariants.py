@@ -279,6 +279,10 @@ class Active(Invariant):
         self._since.clear()
 
 
+CORRECT_S: Final = 30.0
+"""A start has read all that waits for a receipt by then."""
+
+
 class Receipts(Invariant):
     """At least once, to the client that asked, and what really happened."""
 
@@ -291,6 +295,8 @@ class Receipts(Invariant):
         self._answered: set[tuple[str, bytes]] = set()
         """Of those, the ids of which we have acknowledged a final one."""
         self.is_clock_right = True
+        self._to_correct: dict[int, float] = {}
+        """Unknown since, though we took a receipt: it came while a start still read what waits."""
         self._had: dict[int, set[int]] = defaultdict(set)
         """Every final state that a message ever had."""
         self._asked: dict[int, tuple[str, int]] = {}
@@ -313,8 +319,9 @@ class Receipts(Invariant):
         """By a clock that is an hour off a receipt that waits for its message is too old."""
         self.is_clock_right = is_right
         self._answered.clear()
+        self._to_correct.clear()
 
-    def committed(self, changes: Changes) -> None:
+    def committed(self, changes: Changes, wall: float) -> None:
         for message_id in changes.purged:
             self._had.pop(message_id, None)
             self._asked.pop(message_id, None)
@@ -326,7 +333,12 @@ class Receipts(Invariant):
                 )
             if before is not None and before.state == after.state and before.at != after.at:
                 raise self.broken(f"{message_id} ended twice as {states.NAMES[after.state]}")
+            self._to_correct.pop(message_id, None)
             self._ended(message_id, after)
+        for message_id, since in self._to_correct.items():
+            if wall - since > CORRECT_S:
+                raise self.broken(f"{message_id} is unknown, but we took a receipt for it")
+            break
 
     def _ended(self, message_id: int, final: records.Ending) -> None:
         stored = self._mirror.messages.get(message_id)
@@ -336,7 +348,7 @@ class Receipts(Invariant):
         said = {ENDS[one][0] for one in self._said.get(key, ()) if one in ENDS}
         if final.state == states.UNKNOWN and states.UNKNOWN not in said:
             if key in self._answered:
-                raise self.broken(f"{message_id} is unknown, but we took a receipt for it")
+                self._to_correct[message_id] = final.at
         elif final.carrier_id and final.state != states.SUBMITTED and final.state not in said:
             raise self.broken(
                 f"{message_id} ended {states.NAMES[final.state]}, which {final.carrier} "

@@ -135,7 +135,7 @@ class Watch:
         """It is there."""
         changes = self.mirror.apply(writes)
         self.lost.committed(changes)
-        self.receipts.committed(changes)
+        self.receipts.committed(changes, self.clock.wall)
         self.counts.committed(changes)
         self.twice.committed(changes)
         self.note("committed", *[len(rows) for rows in writes])

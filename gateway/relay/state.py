@@ -181,6 +181,14 @@ class State:
             self.former[client] = found
         return found
 
+    def unhurried(self, now: Now) -> Now:
+        """This moment by the slower of two wall clocks: the one there is, and that of the start.
+
+        What forgets anything goes by it, so a clock that steps ahead does not do so early.
+        """
+        extrapolated = self.started.wall + (now.monotonic - self.started.monotonic)
+        return Now(now.monotonic, min(now.wall, extrapolated))
+
     def count_queued(self, client: str, change: int) -> None:
         """So many more messages wait for this client, in lanes or until their moment."""
         counted = self.counted(client)

@@ -17,6 +17,10 @@ stand in the order of their arrival it ends at the first that is too young, or i
 up with traffic; and it leaves a long table after VISIT bites, to go on there in the next round, so
 that no table waits for another's end. It rides in ordinary turns: it never holds up traffic for
 longer than a bite.
+
+What ends a message goes by the wall clock. What forgets something (FORGETS) goes by the slower of the
+wall clock and that of the start, carried on: a clock that steps ahead for a moment must not cost what
+cannot be had again.
 """
 
 from typing import Final
@@ -80,6 +84,8 @@ class Sweep:
             return
         place = self._place
         table, look, is_young = _WALK[place]
+        if table in FORGETS:
+            now = state.unhurried(now)
         rows = state.view.scan(table, b"", self._after[place], BITE)
         if rows and is_young(state, *rows[0], now):
             rows = []
@@ -270,6 +276,10 @@ def _usage(state: State, key: bytes, row: bytes, now: Now) -> None:
     if campaign not in state.catalog.campaigns and last_used(key, row) + USAGE_KEEP_S <= now.wall:
         state.machine.open.writes[tables.USAGE][key] = None
 
+
+FORGETS: Final = frozenset(
+    (tables.RUN, tables.LATE, tables.ORPHAN, tables.FINAL, tables.INBOUND, tables.USAGE)
+)
 
 _WALK: Final = (
     (tables.QUEUE, _queue, _never),

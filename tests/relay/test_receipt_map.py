@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.model import ids, tables
-from gateway.relay import receipt_map, runs
+from gateway.relay import receipt_map, runs, sweep
 from gateway.relay.receipt_map import Mode, ReceiptMap, fold
 from gateway.smpp import consts
 from gateway.smpp.codec import encode_sm
@@ -485,3 +485,20 @@ def test_an_entry_is_looked_for_at_its_own_places_only() -> None:
     row = b"\1" * 8 + b"\2" * 4 + digest + b"\3" * 12 + digest + (9).to_bytes(8, "big")
 
     assert [9] == list(runs._entries(row, digest))
+
+
+@pytest.mark.usefixtures("_tiny")
+def test_a_clock_that_steps_ahead_for_a_moment_forgets_no_run() -> None:
+    world, client, link = gateway()
+    first = submitted(world, client, link, b"first")
+    for place in range(8):
+        submitted(world, client, link, b"%d" % place)
+    world.tick(HOUR_S)
+    world.core.sweep._place = [table for table, *_ in sweep._WALK].index(tables.RUN)
+    world.clock.wall += 100 * HOUR_S
+    world.tick(10.0)
+    world.clock.wall -= 100 * HOUR_S
+    world.receipt(link, b"first")
+    world.settle()
+
+    assert "delivered" == world.state_of(first)

@@ -14,8 +14,8 @@ STRATEGIES, in the order in which they decide:
                 for their turn, whatever they would need: so a message of many segments is not
                 starved by short ones, and a thousand lanes at one carrier cost no more than one
     bind        the bound session with most room in its window
-    fairness    ready lanes take turns, QUANTUM messages each or what there is room for; a lane's
-                own order is by priority, then arrival
+    fairness    routes take turns, and in each its ready lanes, QUANTUM messages each or what there
+                is room for; a lane's own order is by priority, then arrival
     at once     a message whose lane is empty goes out in the turn that admits it
 
 A lane that cannot go on waits where its reason is: for a time in the timer heap, for room on a
@@ -121,11 +121,13 @@ def stamped(state: State) -> None:
 
 
 def pump(state: State, now: Now) -> None:
-    """Sends what can be sent from the lanes that are ready."""
+    """Sends what can be sent from the lanes that are ready; routes take turns, too."""
     state.pump_again = False
-    for route in state.routes:
-        if route.ready:
-            _pump_route(state, route, now)
+    routes, first = state.routes, state.first_route
+    for place in range(first, first + len(routes)):
+        route = routes[place % len(routes)]
+        if route.ready and _pump_route(state, route, now):
+            state.first_route = (place + 1) % len(routes)
 
 
 def next_wake(state: State) -> float:
@@ -135,18 +137,21 @@ def next_wake(state: State) -> float:
     return state.timers[0][0] if state.timers else NEVER
 
 
-def _pump_route(state: State, route: Route, now: Now) -> None:
+def _pump_route(state: State, route: Route, now: Now) -> bool:
+    """Serves the lanes of a route; whether any of them sent something."""
     work = fruitless = 0
+    has_sent = False
     while route.ready and fruitless < LOOKAHEAD:
         if work >= PUMP_MAX:
             state.pump_again = True
-            return
+            break
         lane = route.ready.popleft()
         line, lane.line = lane.line, None
         served, at = _serve(state, route, lane, now)
         if line is not None:
             _step_out(state, lane, line, served)
         work += served or 1
+        has_sent = has_sent or served > 0
         fruitless = 0 if at != ROOM or served else fruitless + 1
         if at == SENT and not lane.rows:
             lane.state = LaneState.IDLE
@@ -155,12 +160,13 @@ def _pump_route(state: State, route: Route, now: Now) -> None:
                 route.ready.append(lane)
             else:
                 route.ready.appendleft(lane)
-            return
+            break
         elif lane.line is not None and served:  # its turn is over: who was behind it comes first
             lane.line = None
             ready(state, lane)
         else:
             _wait(state, route, lane, at)
+    return has_sent
 
 
 def _step_out(state: State, lane: Lane, limit: Limit, served: int) -> None:
@@ -263,6 +269,8 @@ def _charge(state: State, carrier: Carrier, lane: Lane, message: Message, now: N
             lane.line = limit
             return TURN
         at = limit.free_at(now, segments)
+        if limit.dirty:
+            state.dirty_limits.add(limit)
         if at > now.monotonic:
             if segments > limit.capacity:
                 return TOO_LONG if limit.capacity else now.monotonic + RECHECK_S
@@ -318,7 +326,24 @@ def _dequeue(state: State, level: Level) -> None:
 
 
 def _refill(state: State, level: Level) -> None:
-    """Refills a level; a row whose message is missing is damage: it is set aside and counted."""
+    """Brings the next messages of a level into memory.
+
+    With the turns that are not committed laid over it, the disk shows every row there is. So if
+    there is none from the first on, the count is damaged, and is set right: it would be looked for
+    as long as the daemon runs.
+    """
+    _bring(state, level)
+    if level.rows and not level.head:
+        level.rewind()
+        _bring(state, level)
+        if level.rows and not level.head:
+            state.counters.damaged += 1
+            level.rows = 0
+            state.working.dirty.add(level)
+
+
+def _bring(state: State, level: Level) -> None:
+    """Refills it; a row whose message is missing is damage: it is set aside and counted."""
     for key in level.refill(state.view):
         level.rows -= 1
         state.working.dirty.add(level)

@@ -99,6 +99,7 @@ class State:
         "dirty_limits",
         "draining",
         "due_at",
+        "first_route",
         "former",
         "ids",
         "lanes",
@@ -140,6 +141,8 @@ class State:
         self.routes: list[Route] = []
         self.route_by_name: dict[str, Route] = {}
         self.pump_again = False
+        self.first_route = 0
+        """The place of the route that is looked at first: the one behind who sent last."""
         self.lanes: dict[tuple[str, str], Lane] = {}
         self.limits: dict[str, tuple[Limit, ...]] = {}
         self.days: dict[str, Days] = {}

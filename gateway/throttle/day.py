@@ -86,7 +86,7 @@ class Leaving:
 class DayCap:
     """One daily limit: `used` by day, of which at most today and tomorrow are kept."""
 
-    __slots__ = ("_day", "_leaving", "_open", "days", "limit", "used")
+    __slots__ = ("_day", "_leaving", "_open", "days", "has_late", "limit", "used")
 
     def __init__(self, limit: int, days: Days, used: dict[int, int] | None = None) -> None:
         self.limit = limit
@@ -95,6 +95,8 @@ class DayCap:
         self._day = 0
         self._leaving: deque[Leaving] = deque()
         self._open: Leaving | None = None
+        self.has_late = False
+        """Whether something was charged without anybody asking for it: it is to be written down."""
 
     def free_at(self, now: Now, segments: int) -> float:
         """Monotonic time at which this many segments may go; now if at once."""
@@ -155,6 +157,7 @@ class DayCap:
             )
             if late:
                 self.used[today] = self.used.get(today, 0) + late
+                self.has_late = True
             self._leaving.clear()
             self._open = None
         return today

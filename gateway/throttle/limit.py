@@ -126,7 +126,10 @@ class Limit:
         if self.window is not None:
             return self.window.free_at(now.monotonic, segments)
         assert self.day is not None
-        return self.day.free_at(now, segments)
+        at = self.day.free_at(now, segments)
+        self.dirty = self.dirty or self.day.has_late
+        self.day.has_late = False
+        return at
 
     def charge(self, now: Now, segments: int, slots: Slots) -> Charge:
         """Takes the places; the slot is stamped with the turn whose `slots` these are."""

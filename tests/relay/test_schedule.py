@@ -7,6 +7,7 @@ import pytest
 from gateway.model import ids, tables
 from gateway.relay import schedule
 from gateway.relay.lanes import LaneState
+from gateway.relay.parties import Match
 from gateway.relay.schedule import QUANTUM
 from gateway.smpp import consts
 from tests.relay.links import ClientLink
@@ -475,6 +476,27 @@ def test_a_queue_row_without_a_message_is_set_aside_and_counted() -> None:
     assert all(lane.rows == 0 for lane in world.state.lanes.values())
 
 
+@pytest.mark.parametrize("rows", [0, 3])
+def test_a_count_that_is_higher_than_its_rows_is_damage_and_no_endless_search(rows: int) -> None:
+    world = World()
+    client = world.connect()
+    for _ in range(rows):
+        world.accepted(client)
+    world.audited = False
+    lane = world.state.lane("us", "CFAST01", world.now)
+    level = lane.levels[0]
+    level.rows += 2
+    level.working.dirty.add(level)
+    if not rows:
+        schedule.ready(world.state, lane)
+    world.bind()
+    world.settle()
+
+    assert (rows, 1) == (len(world.sent), world.state.counters.damaged)
+    assert (0, LaneState.IDLE) == (lane.rows, lane.state)
+    assert {} == {k: v for k, v in world.disk.rows[tables.COUNT].items() if k[:5] == b"level"}
+
+
 def test_a_lane_that_holds_nothing_but_damage_is_idle_again() -> None:
     world = World(audited=False)
     client = world.connect()
@@ -548,3 +570,22 @@ def test_a_new_message_of_an_idle_campaign_waits_for_a_turn_and_not_for_a_backlo
         world.settle()
 
     assert urgent in world.sent_ids()
+
+
+def test_routes_to_one_carrier_take_turns_at_its_window() -> None:
+    registry = COMPANIES + campaign("C1", NUMBER) + campaign("C2", SLOW_NUMBER)
+    ways = (Way("first", match=Match(source=NUMBER.encode())), Way("second"))
+    world = World(Setup(registry=registry, routes=ways))
+    client = world.connect()
+    for source in (NUMBER, SLOW_NUMBER):
+        for _ in range(20):
+            world.submit(client, source=source)
+    world.settle()
+    link = world.bind(window=1)
+    world.settle()
+    for _ in range(20):
+        world.respond(link, next(iter(link.unanswered)))
+        world.settle()
+
+    sent = Counter(one.campaign for one in world.sent)
+    assert abs(sent["C1"] - sent["C2"]) <= 1

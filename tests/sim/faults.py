@@ -48,6 +48,9 @@ class Faults:
         self.is_on = False
         self.rates = script.rates
         self._texts = 0
+        self._imported = Done()
+        self._imported.done()
+        gateway.on_ready.insert(0, self._import_again)
 
     # In the driver's steps (`gateway.Faults`)
 
@@ -280,6 +283,15 @@ class Faults:
                 else:
                     watch.rate.limit(programme.name, per, now.get(per), gateway.open_turn)
             watch.note("import", programme.name, programme.limits)
-        plan = gateway.state.catalog.plan(parse(self.script.registry()))
+        self._import_all()
+
+    def _import_all(self) -> None:
+        ticket = self._imported = Done()
+        plan = self.gateway.state.catalog.plan(parse(self.script.registry()))
         assert plan.faults == ()
-        gateway.change(lambda core, now: core.registry_apply(plan, Done(), now))
+        self.gateway.change(lambda core, now: core.registry_apply(plan, ticket, now))
+
+    def _import_again(self) -> None:
+        """Whoever imported something, and heard nothing before the kill, does it first of all."""
+        if not self._imported.is_done:
+            self._import_all()

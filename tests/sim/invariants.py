@@ -18,6 +18,7 @@ run ends there, and its seed replays it.
     fair                     in `pace`
 """
 
+import math
 from collections import Counter, defaultdict
 from typing import Final
 
@@ -288,8 +289,10 @@ class Receipts(Invariant):
 
     name = "receipts"
 
-    def __init__(self, mirror: Mirror) -> None:
+    def __init__(self, mirror: Mirror, timeouts_s: dict[str, float]) -> None:
         self._mirror = mirror
+        self._timeouts_s = timeouts_s
+        """How long each carrier's receipts are waited for."""
         self._said: dict[tuple[str, bytes], set[int]] = defaultdict(set)
         """message_state by what the carrier really sent under its id."""
         self._answered: set[tuple[str, bytes]] = set()
@@ -354,7 +357,8 @@ class Receipts(Invariant):
                 f"{message_id} ended {states.NAMES[final.state]}, which {final.carrier} "
                 f"never said of {final.carrier_id!r}"
             )
-        if states.UNKNOWN in said:
+        waited_s = final.at - final.answered_at if final.answered_at else 0.0
+        if states.UNKNOWN in said or waited_s >= self._timeouts_s.get(final.carrier, math.inf):
             # Corrected in the very turn in which it was unknown: no row says so any more.
             self._had[message_id].add(states.UNKNOWN)
         self._unheard.pop((message_id, MESSAGE_STATE[states.UNKNOWN]), None)  # corrected

@@ -34,7 +34,9 @@ class Watch:
         self.twice = invariants.SentTwice(mirror, script.resends_max)
         self.expiry = invariants.Expiry(mirror)
         self.active = invariants.Active()
-        self.receipts = invariants.Receipts(mirror)
+        self.receipts = invariants.Receipts(
+            mirror, {smsc.name: smsc.receipt_timeout_s for smsc in script.setup.carriers}
+        )
         self.mo = invariants.MoDelivered(mirror, self.durable)
         self.memory = invariants.BoundedMemory()
         self.rate = pace.Rate(script.setup.policy.guard_s)

@@ -300,3 +300,18 @@ def test_a_cap_that_changes_keeps_its_count_and_takes_the_refunds_of_before() ->
     assert limit.free_at(NOW, 2) <= NOW.monotonic < limit.free_at(NOW, 3)
     limit.give_back(charge, unsent=False)
     assert 0 == limit.used(NOW)
+
+
+def test_what_is_charged_late_is_written_down_though_the_cap_is_full() -> None:
+    before_s = Days(ZONE, NOW).opens_in_s(NOW) - 20.0
+    limit = day(5)
+    limit.charge(later(before_s), 5, [])  # and it does not leave before the day has ended
+    limit.row()
+
+    assert limit.free_at(later(before_s + 60.0), 1) > later(before_s + 60.0).monotonic
+    assert limit.dirty
+    after = day(5)
+    after.restore(limit.row(), later(before_s + 61.0))
+    assert 5 == after.used(later(before_s + 61.0))
+    limit.free_at(later(before_s + 62.0), 1)
+    assert not limit.dirty

@@ -425,7 +425,7 @@ MUTANTS: Final = (
         "day-cap",
         "what leaves late is charged to the day on which it leaves",
         ((day.DayCap, "_today", _not_late(day.DayCap._today)),),
-        166,
+        168,
     ),
     Mutant(
         "sent-twice-only-in-doubt",
@@ -471,7 +471,7 @@ MUTANTS: Final = (
         1,
     ),
     Mutant(
-        "receipts", "a late receipt corrects `unknown`", ((receipts, "keep_late", _nothing),), 1
+        "receipts", "a late receipt corrects `unknown`", ((receipts, "keep_late", _nothing),), 12
     ),
     Mutant(
         "receipts",
@@ -525,6 +525,6 @@ MUTANTS: Final = (
         "fair",
         "lanes stand in line at a rate that is full",
         ((schedule, "_wait", _without_a_line(schedule._wait)),),
-        4,
+        117,
     ),
 )

@@ -30,7 +30,7 @@ $(READY): requirements/dev.txt pyproject.toml
 demo: $(READY) ## a carrier, the daemon and an application on this machine, with real traffic
 	@$(BIN)/smppgate demo $(ARGS)
 
-test: $(READY) ## all tests, under five minutes; one of them: make test ARGS='-k receipt'
+test: $(READY) ## all tests, about five minutes; one of them: make test ARGS='-k receipt'
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: $(READY) ## format, lint, types, imports

@@ -228,7 +228,7 @@ def _hold(state: State, message: Message, now: Now) -> None:
 def _offer(state: State, route: Route, lane: Lane, message: Message, now: Now) -> float:
     """Sends a message in the open turn if carrier, limits and windows have room for it.
 
-    SENT if they had; else the monotonic time to try again, or one of ROOM, STAMP, TOO_LONG.
+    SENT if they had; else the monotonic time to try again, or one of ROOM, STAMP, TURN, TOO_LONG.
     """
     carrier = None if state.draining else route.carrier_for(message)
     if carrier is None:

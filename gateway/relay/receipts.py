@@ -202,5 +202,5 @@ def _keep_orphan(state: State, carrier: Carrier, found: Receipt, now: Now) -> No
         return
     state.counters.orphans += 1
     carrier.orphaned += 1
-    orphan = Orphan(now.wall, found.message_id, found.state, found.error)
+    orphan = Orphan(state.steady_wall(now), found.message_id, found.state, found.error)
     state.machine.open.writes[tables.ORPHAN][key] = records.encode(orphan)

@@ -189,8 +189,11 @@ class State:
 
         What forgets anything goes by it, so a clock that steps ahead does not do so early.
         """
-        extrapolated = self.started.wall + (now.monotonic - self.started.monotonic)
-        return Now(now.monotonic, min(now.wall, extrapolated))
+        return Now(now.monotonic, min(now.wall, self.steady_wall(now)))
+
+    def steady_wall(self, now: Now) -> float:
+        """The wall time of the start, carried on: no step of the wall clock moves it."""
+        return self.started.wall + (now.monotonic - self.started.monotonic)
 
     def count_queued(self, client: str, change: int) -> None:
         """So many more messages wait for this client, in lanes or until their moment."""

@@ -20,7 +20,7 @@ longer than a bite.
 
 What ends a message goes by the wall clock. What forgets something (FORGETS) goes by the slower of the
 wall clock and that of the start, carried on: a clock that steps ahead for a moment must not cost what
-cannot be had again.
+cannot be had again. Orphans, which are kept for an hour only, go by that of the start alone.
 """
 
 from typing import Final
@@ -184,7 +184,7 @@ def _awaiting(state: State, key: bytes, row: bytes, now: Now) -> None:
 
 def _orphan(state: State, key: bytes, row: bytes, now: Now) -> None:
     orphan = records.decode_orphan(row)
-    if orphan.received_at + ORPHAN_KEEP_S > now.wall:
+    if orphan.received_at + ORPHAN_KEEP_S > state.steady_wall(now):
         return
     carrier = state.carriers.get(key.split(b"\0", 1)[0].decode())
     if carrier is not None:

@@ -130,3 +130,15 @@ def test_what_was_answered_since_the_start_is_not_read_again() -> None:
 
     assert world.core.rebuild.is_done
     assert 1 == world.state.carriers["carrier-a"].receipts.awaited
+
+
+def test_no_step_of_the_wall_clock_makes_an_orphan_old() -> None:
+    world, client, link = gateway()
+    world.clock.wall -= HOUR_S
+    world.receipt(link, b"early")
+    world.settle()
+    world.clock.wall += HOUR_S
+    walk(world)
+    message_id = submitted(world, client, link, b"early")
+
+    assert "delivered" == world.state_of(message_id)

@@ -497,6 +497,21 @@ def test_a_count_that_is_higher_than_its_rows_is_damage_and_no_endless_search(ro
     assert {} == {k: v for k, v in world.disk.rows[tables.COUNT].items() if k[:5] == b"level"}
 
 
+def test_a_level_that_has_lost_its_place_begins_again() -> None:
+    world = World()
+    client = world.connect()
+    waiting = [world.accepted(client) for _ in range(3)]
+    world.audited = False
+    (lane,) = world.state.lanes.values()
+    level = lane.levels[0]
+    level.rewind()
+    level.loaded_to = waiting[-1]  # behind all that there is
+    world.bind()
+    world.settle()
+
+    assert (waiting, 0) == (world.sent_ids(), world.state.counters.damaged)
+
+
 def test_a_lane_that_holds_nothing_but_damage_is_idle_again() -> None:
     world = World(audited=False)
     client = world.connect()

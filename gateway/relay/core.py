@@ -27,7 +27,6 @@ class Core:
         self.state = state
         self.sweep = Sweep()
         self.rebuild = Rebuild()
-        self._due_wake = 0.0
         self._gone: dict[int, Bind] = {}
         """Binds by the link they lost, while a turn still names it."""
 
@@ -160,7 +159,6 @@ class Core:
         """Time has passed: wakes lanes, offers again, sweeps a bite."""
         state = self.state
         due.step(state, now)
-        self._due_wake = due.next_wake(state, now)
         schedule.wake(state, now)
         schedule.pump(state, now)
         while state.retries and state.retries[0][0] <= now.monotonic:
@@ -178,7 +176,7 @@ class Core:
             retry_at,
             self.sweep.due_at,
             self.rebuild.due_at,
-            self._due_wake,
+            self.state.due_wake,
         )
 
     def release_parked(self, message_ids: list[int], ticket: Ticket, now: Now) -> int:

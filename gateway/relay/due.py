@@ -34,12 +34,17 @@ def hold(state: State, message: Message, until: float, now: Now) -> None:
     state.machine.open.writes[tables.DUE][parked.due_key(until, message.id)] = b""
     state.count_queued(message.client, +1)
     state.due_at = min(state.due_at, until)
+    state.due_wake = min(state.due_wake, _next_wake(state, now))
 
 
 def step(state: State, now: Now) -> None:
     """Those whose moment has come go into their lanes."""
-    if now.wall < state.due_at:
-        return
+    if now.wall >= state.due_at:
+        _look(state, now)
+    state.due_wake = _next_wake(state, now)
+
+
+def _look(state: State, now: Now) -> None:
     rows = state.view.scan(tables.DUE, b"", b"", BITE)
     state.due_at = float("inf")
     for key, _ in rows:
@@ -52,7 +57,7 @@ def step(state: State, now: Now) -> None:
         state.due_at = now.wall
 
 
-def next_wake(state: State, now: Now) -> float:
+def _next_wake(state: State, now: Now) -> float:
     """The monotonic time at which the first moment may have come; infinity if there is none."""
     if state.due_at == float("inf"):
         return state.due_at

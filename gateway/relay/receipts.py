@@ -1,7 +1,7 @@
 """Receipts: a carrier's deliver_sm that tells how a message ended finds its message.
 
 Which message an id means is the business of `receipt_map`. A receipt that finds nothing is an
-orphan: kept on disk and in memory, since the response that names its message may still be on its
+orphan: kept on disk, its id in memory, since the response that names its message may still be on its
 way (over another bind it often is), counted, and matched when that response comes. Intermediate
 ones (ENROUTE, ACCEPTD) end nothing. A message that ended `unknown`, because no receipt came or the
 carrier itself did not know, is corrected by one that does; nothing else ends twice. Whatever it is,

@@ -99,6 +99,7 @@ class State:
         "dirty_limits",
         "draining",
         "due_at",
+        "due_wake",
         "first_route",
         "former",
         "ids",
@@ -155,6 +156,8 @@ class State:
         self.draining = False
         self.due_at = 0.0
         """Wall time of the first moment in `due`, or before it."""
+        self.due_wake = 0.0
+        """The monotonic time at which that is looked at."""
         self.starts = 0
         self.started = Now(0.0, 0.0)
         self.boot = NO_BOOT

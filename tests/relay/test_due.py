@@ -47,6 +47,21 @@ def test_it_goes_at_its_time_and_not_before(is_absolute: bool) -> None:
     assert {} == world.disk.rows[tables.DUE]
 
 
+def test_one_that_is_due_soon_is_woken_for_and_not_found_by_chance() -> None:
+    world = World()
+    world.connect()
+    world.run(60.0)
+    (client,) = world.links.values()
+    world.bind()
+    world.submit(client, schedule=b"000000000002000R")  # type: ignore[arg-type]
+    submitted_at = world.clock.monotonic
+    assert world.core.next_wake() <= submitted_at + 2.0
+    world.core.sweep.due_at = float("inf")  # whose ticks would find it, too
+    world.run(2.01)
+
+    assert pytest.approx(submitted_at + 2.0, abs=0.002) == world.sent[0].monotonic
+
+
 def test_the_carrier_is_told_no_time_to_wait_for() -> None:
     world, _, _ = scheduled(validity=TWO_HOURS)
     ends_at = world.clock.wall + 2 * HOUR_S
@@ -190,7 +205,7 @@ def test_the_sweep_ends_one_whose_validity_is_over() -> None:
     world, _, message_id = scheduled(validity=TWO_HOURS)
     world.pass_time(3 * HOUR_S)
     world.core.state.due_at = float("inf")  # before its moment is looked at
-    world.core._due_wake = float("inf")
+    world.state.due_wake = float("inf")
     for _ in range(WALK + 2):
         world.core.sweep.due_at = 0.0
         world.core.sweep.step(world.state, world.now)

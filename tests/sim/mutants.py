@@ -408,7 +408,7 @@ MUTANTS: Final = (
         ((limit.Limit, "restore", _forgets_days(limit.Limit.restore)),),
         3,
     ),
-    Mutant("day-cap", "both days are charged near a border", ((day, "BORDER_S", -1.0),), 2),
+    Mutant("day-cap", "both days are charged near a border", ((day, "BORDER_S", -1.0),), 16),
     Mutant(
         "day-cap",
         "both clocks must say that a day opens",
